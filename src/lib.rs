@@ -1,6 +1,14 @@
 //! Sluice, a log aggregator that loses nothing it has accepted.
 //!
-//! The modules in the order in which a record meets them are listed in `ARCHITECTURE.md`; here they stand from the
-//! ground up, and each may use only those above it.
+//! How a record travels through these modules is told in `ARCHITECTURE.md`. Here they stand from the ground up: each may
+//! use only those above it.
+
+pub mod config;
 
 pub mod batch;
+pub mod query;
+
+pub mod spool;
+pub mod store;
+
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The circuit breaker around the store, over the `failsafe` crate.
