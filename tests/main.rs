@@ -1,0 +1,3 @@
+//! The tests that see Sluice from outside.
+
+mod tidy;
