@@ -216,13 +216,13 @@ mod tests {
         let places = (0..=message.len()).filter(|at| message.is_char_boundary(*at));
         let spans = places.clone().flat_map(|start| places.clone().map(move |end| start..end));
         spans.filter(|span| span.start <= span.end && folded(&message[span.clone()]) == folded(term)).any(|span| {
-            let inside = tokens_of(message).into_iter().filter(|(token, _)| {
-                own.is_empty() || token.end > span.start && token.start < span.end
-            });
+            let inside = tokens_of(message)
+                .into_iter()
+                .filter(|(token, _)| own.is_empty() || token.end > span.start && token.start < span.end);
             own.is_empty()
-                || inside.map(|(token, text)| (token.start >= span.start && token.end <= span.end, text)).eq(own
-                    .iter()
-                    .map(|text| (true, text.clone())))
+                || inside
+                    .map(|(token, text)| (token.start >= span.start && token.end <= span.end, text))
+                    .eq(own.iter().map(|text| (true, text.clone())))
         })
     }
 
@@ -276,9 +276,11 @@ mod tests {
     }
 
     fn text() -> impl Strategy<Value = String> {
-        let pieces = ["a", "B", "b", "s", "S", "ſ", "k", "\u{212a}", "1", "_", ".", " ", "/", "é", "É", "ı", "日", "\u{301}"];
+        let pieces =
+            ["a", "B", "b", "s", "S", "ſ", "k", "\u{212a}", "1", "_", ".", " ", "/", "é", "É", "ı", "日", "\u{301}"];
         let escapes = ["\u{1b}[31m", "\u{1b}[", "\u{1b}", "\u{1b}]x\u{7}", "m", "\u{1b}P", "\u{1b}\\"];
-        let piece = prop_oneof![9 => prop::sample::select(pieces.to_vec()), 1 => prop::sample::select(escapes.to_vec())];
+        let piece =
+            prop_oneof![9 => prop::sample::select(pieces.to_vec()), 1 => prop::sample::select(escapes.to_vec())];
         prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
