@@ -15,6 +15,7 @@ pub mod store;
 pub mod ingest;
 pub mod worker;
 
+pub mod decode;
 pub mod error;
 
 pub mod cli;
