@@ -12,3 +12,5 @@ pub mod spool;
 pub mod store;
 
 pub mod worker;
+
+pub mod decode;
