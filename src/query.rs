@@ -3,13 +3,20 @@
 //! A [`Query`] is a [`Filter`], an order, a place to go on from and a limit. Every store answers it in the same way:
 //! what it cannot say exactly in its own terms it answers with a superset, which [`Filter::select`] finishes.
 
+mod cursor;
 mod eval;
+mod lexer;
+mod parser;
 mod term;
+mod time;
 pub mod token;
 
 use sluice_model::{RecordId, Severity, Timestamp};
 
+pub use cursor::{Cursor, CursorError};
+pub use parser::{ParseError, parse};
 pub use term::Term;
+pub use time::{Edge, TimeError, parse_time};
 
 /// The moments from `start` to `end`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
