@@ -1,1 +1,142 @@
-//! The embedded engine: recent batches in memory, the rest in immutable Parquet segments.
+//! The embedded engine: recent blocks in memory, the rest in immutable Parquet segments.
+//!
+//! [`Store::write`] puts a block into the memory tier ([`memory`]), where it is searchable at once; the spool is its log.
+//! A thread of the store ([`background`]) flushes it by rows, bytes, age or on request: [`flush`] lays the rows out by
+//! day, [`writer`] writes a segment of each ([`segment`] is its specification), and the manifest ([`manifest`]) makes them
+//! durable. The same thread merges small segments ([`compaction`]), deletes old ones ([`retention`]) and sets damaged
+//! ones aside. A search ([`search`]) sees memory and disk as one.
+//!
+//! Each record is in one place at a time: the blocks in memory, being flushed and on disk are one set under one lock, by
+//! which a write passes over what is there already.
+
+mod background;
+mod cache;
+mod compaction;
+mod engine;
+mod extent;
+mod fetch;
+mod files;
+mod flush;
+mod manifest;
+mod memory;
+mod metrics;
+mod reader;
+mod recovery;
+mod retention;
+mod search;
+mod segment;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use prometheus_client::registry::Registry;
+use sluice_model::{RecordId, RunId, Timestamp};
+
+use self::engine::Engine;
+use super::{Sink, Store, StoreError};
+use crate::batch::{Block, BlockSet, Records};
+use crate::config::{EmbeddedSettings, RetentionSettings};
+use crate::query::Query;
+
+/// Why the store's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system could not do its part.
+    #[error("cannot open the store: {0}")]
+    Io(#[source] std::io::Error),
+    /// A newer Sluice wrote to the folder.
+    #[error("{path} has format {format}, which is newer than this version of Sluice can read")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+}
+
+/// The store that needs nothing installed.
+///
+/// Dropped without [`Store::close`] it ends as a crash would: what is in memory only, the spool brings again.
+pub struct EmbeddedStore {
+    engine: Arc<Engine>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `folder`, or makes it there, and completes what a crash left. `spooled_runs` are the runs of
+    /// which the spool still holds blocks; what is known of the blocks of others is forgotten.
+    ///
+    /// # Errors
+    /// [`OpenError`]; never for damage, which is set aside and reported.
+    pub fn open(
+        folder: &Path,
+        settings: &EmbeddedSettings,
+        retention: RetentionSettings,
+        spooled_runs: &[RunId],
+        registry: &mut Registry,
+    ) -> Result<Arc<EmbeddedStore>, OpenError> {
+        let engine = Arc::new(Engine::open(folder, settings, retention, spooled_runs, registry)?);
+        let thread = background::start(engine.clone()).map_err(OpenError::Io)?;
+        Ok(Arc::new(EmbeddedStore { engine, thread: Mutex::new(Some(thread)) }))
+    }
+
+    fn end_thread(&self) {
+        self.engine.stop();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It catches its own panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.end_thread();
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn write(&self, block: &Block) -> Result<(), StoreError> {
+        self.engine.write(block)
+    }
+
+    fn search(&self, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
+        let engine = &self.engine;
+        search::search(&engine.snapshot(), &engine.cache, query, sink, &|segment, why| {
+            engine.report_damage(segment, why)
+        })
+    }
+
+    fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {
+        let engine = &self.engine;
+        search::get(&engine.snapshot(), &engine.cache, id, &|segment, why| engine.report_damage(segment, why))
+    }
+
+    fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
+        retention::delete_before(&self.engine, cutoff).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn durable(&self) -> BlockSet {
+        self.engine.durable()
+    }
+
+    fn request_flush(&self) {
+        self.engine.request_flush();
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        files::check_folder(&self.engine.folders.segments).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.end_thread();
+        self.engine.flush().map_err(|error| StoreError::Unavailable(format!("the last flush failed: {error}")))
+    }
+}

@@ -1,0 +1,121 @@
+//! The store's own thread: flushes when it is time, and keeps the disk tier in order.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::engine::{Engine, State};
+use super::{compaction, retention};
+
+/// How often retention and compaction are looked at, if no flush gives cause to.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// How long the thread waits after a failure: at first, and at most.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Starts the thread; it ends when the engine is told to stop.
+pub(super) fn start(engine: Arc<Engine>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("sluice-store".to_owned()).spawn(move || run(&engine))
+}
+
+/// What there is to do.
+enum Task {
+    Stop,
+    Flush,
+    SetDamageAside,
+    KeepHouse,
+}
+
+fn run(engine: &Engine) {
+    let mut backoff = BACKOFF_MIN;
+    let mut resume = Instant::now();
+    let mut housekeeping = Instant::now();
+    loop {
+        let task = next_task(engine, resume, housekeeping);
+        let outcome = catch_unwind(AssertUnwindSafe(|| match task {
+            Task::Stop => Ok(()),
+            Task::Flush => flush(engine),
+            Task::SetDamageAside => engine.set_damage_aside().map_err(|error| error.to_string()),
+            Task::KeepHouse => keep_house(engine),
+        }));
+        match task {
+            Task::Stop => return,
+            // What was flushed may be ready to be compacted, and may be too much to keep.
+            Task::Flush => housekeeping = Instant::now(),
+            Task::KeepHouse => housekeeping = Instant::now() + HOUSEKEEPING,
+            Task::SetDamageAside => {}
+        }
+        let trouble = outcome.unwrap_or_else(|_| Err("a panic, which is a bug".to_owned())).err();
+        if trouble.is_some() {
+            resume = Instant::now() + backoff;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        } else {
+            backoff = BACKOFF_MIN;
+        }
+        note(engine, trouble);
+    }
+}
+
+/// Waits for something to do.
+fn next_task(engine: &Engine, resume: Instant, housekeeping: Instant) -> Task {
+    let mut state = engine.state();
+    loop {
+        let now = Instant::now();
+        if state.stopping {
+            return Task::Stop;
+        }
+        if now >= resume {
+            if state.damage_found {
+                state.damage_found = false;
+                return Task::SetDamageAside;
+            }
+            if is_flush_due(engine, &state, now) {
+                state.flush_requested = false;
+                return Task::Flush;
+            }
+            if now >= housekeeping {
+                return Task::KeepHouse;
+            }
+        }
+        let aged = state.oldest().map(|oldest| oldest + engine.settings.flush_age);
+        let deadline = aged.map_or(housekeeping, |aged| aged.min(housekeeping)).max(resume);
+        state = engine.wait(state, deadline);
+    }
+}
+
+fn is_flush_due(engine: &Engine, state: &State, now: Instant) -> bool {
+    state.flush_requested
+        || state.is_flush_unfinished()
+        || engine.is_full_enough(state)
+        || state.oldest().is_some_and(|oldest| now >= oldest + engine.settings.flush_age)
+}
+
+fn flush(engine: &Engine) -> Result<(), String> {
+    engine.flush().map_err(|error| {
+        engine.metrics.flush_failures.inc();
+        let kind = error.io().map(|error| format!(" ({})", error.kind())).unwrap_or_default();
+        format!("{error}{kind}")
+    })
+}
+
+fn keep_house(engine: &Engine) -> Result<(), String> {
+    engine.settle(&mut engine.disk()).map_err(|error| error.to_string())?;
+    retention::apply(engine).map_err(|error| error.to_string())?;
+    compaction::compact(engine).map_err(|error| error.to_string())
+}
+
+/// Logs a failure once, and its end.
+fn note(engine: &Engine, trouble: Option<String>) {
+    let mut state = engine.state();
+    if state.trouble == trouble {
+        return;
+    }
+    match &trouble {
+        Some(reason) => log::error!(reason = reason.as_str(); "the store cannot write; it keeps trying"),
+        None => log::info!("the store can write again"),
+    }
+    state.trouble = trouble;
+}

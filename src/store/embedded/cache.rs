@@ -1,0 +1,44 @@
+//! The open segments: file handles and footers of those that were read last.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::reader::{OpenSegment, ReadError};
+use super::segment::Segment;
+
+/// How many segments stay open.
+const OPEN_MAX: usize = 128;
+
+/// Keeps segments open for the next search, the one used last in front.
+#[derive(Default)]
+pub(super) struct Cache {
+    open: Mutex<VecDeque<(String, Arc<OpenSegment>)>>,
+}
+
+impl Cache {
+    /// The segment, opened.
+    pub(super) fn get(&self, segment: &Segment) -> Result<Arc<OpenSegment>, ReadError> {
+        if let Some(open) = self.find(&segment.info.name) {
+            return Ok(open);
+        }
+        let opened = Arc::new(OpenSegment::open(&segment.path)?);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push_front((segment.info.name.clone(), opened.clone()));
+        open.truncate(OPEN_MAX);
+        Ok(opened)
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<OpenSegment>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = open.iter().position(|(other, _)| other == name)?;
+        let found = open.remove(place)?;
+        let segment = found.1.clone();
+        open.push_front(found);
+        Some(segment)
+    }
+
+    /// Closes a segment that is no longer used.
+    pub(super) fn forget(&self, name: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| other != name);
+    }
+}

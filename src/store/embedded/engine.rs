@@ -1,0 +1,363 @@
+//! The engine's state, and the few steps that change it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::registry::Registry;
+use sluice_model::RunId;
+
+use super::cache::Cache;
+use super::manifest::ManifestFile;
+use super::memory::{Chunk, Memory};
+use super::metrics::Metrics;
+use super::recovery::{self, Folders};
+use super::search::Snapshot;
+use super::segment::{MEMORY_BYTES_MAX, ROWS_MAX, Segment, SegmentInfo};
+use super::writer::WriteError;
+use super::{OpenError, files, flush};
+use crate::batch::{Block, BlockId, BlockSet};
+use crate::config::{EmbeddedSettings, RetentionSettings};
+use crate::store::StoreError;
+
+/// What the store's handle and its thread share. Where both locks are held, `disk` was taken first.
+pub(super) struct Engine {
+    pub(super) folders: Folders,
+    pub(super) settings: EmbeddedSettings,
+    pub(super) retention: RetentionSettings,
+    pub(super) cache: Cache,
+    pub(super) metrics: Metrics,
+    /// What searches and writes see; held for moments only.
+    state: Mutex<State>,
+    /// Wakes the store's thread.
+    wake: Condvar,
+    /// The disk tier; held while it is being changed.
+    disk: Mutex<Disk>,
+}
+
+/// What searches and writes see.
+pub(super) struct State {
+    pub(super) memory: Memory,
+    /// What a flush has taken from memory and not committed yet.
+    flushing: Vec<Arc<Chunk>>,
+    segments: Arc<Vec<Arc<Segment>>>,
+    /// The blocks in memory, being flushed, and on disk.
+    known: BlockSet,
+    /// The blocks that the synced manifest covers.
+    durable: BlockSet,
+    pub(super) flush_requested: bool,
+    /// Whether a search found damage that is to be set aside.
+    pub(super) damage_found: bool,
+    pub(super) stopping: bool,
+    closed: bool,
+    /// Why the last flush failed.
+    pub(super) trouble: Option<String>,
+}
+
+/// The disk tier.
+pub(super) struct Disk {
+    manifest: ManifestFile,
+    /// Segments of what is being flushed that are written and lack the commit.
+    prepared: Option<Vec<SegmentInfo>>,
+    /// Segments that the manifest has dropped, until that is durable.
+    retired: Vec<Arc<Segment>>,
+}
+
+/// A step from one manifest to the next.
+#[derive(Default)]
+pub(super) struct Change {
+    pub(super) added: Vec<SegmentInfo>,
+    /// Segments whose files are to go.
+    pub(super) removed: Vec<Arc<Segment>>,
+    /// Segments whose files stay, elsewhere.
+    pub(super) set_aside: Vec<Arc<Segment>>,
+    /// Blocks that the added segments bring.
+    pub(super) covered: BlockSet,
+    /// Whether this ends the flush in hand.
+    pub(super) flushed: bool,
+}
+
+impl Engine {
+    pub(super) fn open(
+        folder: &Path,
+        settings: &EmbeddedSettings,
+        retention: RetentionSettings,
+        spooled_runs: &[RunId],
+        registry: &mut Registry,
+    ) -> Result<Engine, OpenError> {
+        let folders = Folders::below(folder);
+        let recovered = recovery::recover(&folders, spooled_runs)?;
+        let current = recovered.manifest.current();
+        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders.segments, info.clone())));
+        let state = State {
+            memory: Memory::default(),
+            flushing: Vec::new(),
+            segments: Arc::new(segments.collect()),
+            known: current.covered.clone(),
+            durable: current.covered.clone(),
+            flush_requested: false,
+            damage_found: false,
+            stopping: false,
+            closed: false,
+            trouble: None,
+        };
+        let metrics = Metrics::register(registry);
+        metrics.segments_quarantined.inc_by(recovered.quarantined);
+        let engine = Engine {
+            folders,
+            settings: settings.clone(),
+            retention,
+            cache: Cache::default(),
+            metrics,
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            disk: Mutex::new(Disk { manifest: recovered.manifest, prepared: None, retired: Vec::new() }),
+        };
+        engine.measure(&engine.state());
+        Ok(engine)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk tier, for a change.
+    pub(super) fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a block, but for what is there already.
+    pub(super) fn write(&self, block: &Block) -> Result<(), StoreError> {
+        let bytes = block.batch.size_bytes();
+        // Made before the lock is taken; in vain for a block that comes twice, which is rare.
+        let chunks = Memory::chunks_of(block);
+        let mut state = self.state();
+        if state.closed {
+            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+        }
+        if state.known.contains(block.id) {
+            return Ok(());
+        }
+        let used = state.memory_bytes();
+        if used > 0 && used + bytes > self.settings.memory_bytes {
+            state.flush_requested = true;
+            self.wake.notify_all();
+            let reason = state.trouble.clone().unwrap_or_else(|| "it is being flushed".to_owned());
+            return Err(StoreError::Full(format!("the memory tier holds {used} bytes: {reason}")));
+        }
+        if state.known.touches(block.id) {
+            for (offset, rows) in missing(&state.known, block.id) {
+                Memory::chunks_of(&block.slice(offset, rows)).into_iter().for_each(|chunk| state.memory.push(chunk));
+            }
+        } else {
+            chunks.into_iter().for_each(|chunk| state.memory.push(chunk));
+        }
+        state.known.insert(block.id);
+        self.measure(&state);
+        if self.is_full_enough(&state) {
+            self.wake.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Whether memory holds so much that it is to be flushed.
+    pub(super) fn is_full_enough(&self, state: &State) -> bool {
+        state.memory.rows() >= self.settings.flush_rows || state.memory.bytes() >= self.settings.flush_bytes
+    }
+
+    /// What a search that begins now sees.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        let chunks = state.memory.chunks().iter().chain(&state.flushing).cloned().collect();
+        Snapshot { chunks, segments: state.segments.clone() }
+    }
+
+    pub(super) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.state().segments.clone()
+    }
+
+    pub(super) fn durable(&self) -> BlockSet {
+        self.state().durable.clone()
+    }
+
+    pub(super) fn request_flush(&self) {
+        self.state().flush_requested = true;
+        self.wake.notify_all();
+    }
+
+    /// Ends the store's thread, and all writing.
+    pub(super) fn stop(&self) {
+        let mut state = self.state();
+        state.stopping = true;
+        state.closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Lets the lock go until something happens, or until `deadline`.
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Instant) -> MutexGuard<'a, State> {
+        let period = deadline.saturating_duration_since(Instant::now());
+        self.wake.wait_timeout(state, period).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Notes that a segment cannot be read; the store's thread sets it aside.
+    pub(super) fn report_damage(&self, segment: &Segment, reason: &str) {
+        if segment.mark_damaged() {
+            self.metrics.segments_quarantined.inc();
+            log::error!(
+                file:% = segment.path.display(), records = segment.info.rows, reason;
+                "a segment is damaged; searches go on without it"
+            );
+        }
+        self.state().damage_found = true;
+        self.wake.notify_all();
+    }
+
+    /// Writes what is in memory now to disk. After an error all of it is still in memory.
+    pub(super) fn flush(&self) -> Result<(), WriteError> {
+        let mut disk = self.disk();
+        let mut left = self.state().rows();
+        while left > 0 {
+            let chunks = self.take_for_flush();
+            if chunks.is_empty() {
+                break;
+            }
+            let started = Instant::now();
+            left = left.saturating_sub(chunks.iter().map(|chunk| chunk.records.len()).sum());
+            self.flush_chunks(&mut disk, &chunks)?;
+            self.metrics.flushes.inc();
+            self.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
+        }
+        self.settle(&mut disk)?;
+        Ok(())
+    }
+
+    /// What to flush next: what an earlier flush failed to, or else the front of memory.
+    fn take_for_flush(&self) -> Vec<Arc<Chunk>> {
+        let mut state = self.state();
+        if state.flushing.is_empty() {
+            state.flushing = state.memory.take(ROWS_MAX, MEMORY_BYTES_MAX);
+        }
+        state.flushing.clone()
+    }
+
+    fn flush_chunks(&self, disk: &mut Disk, chunks: &[Arc<Chunk>]) -> Result<(), WriteError> {
+        let added = match disk.prepared.take() {
+            Some(prepared) => prepared,
+            None => flush::write(&self.folders.segments, chunks)?,
+        };
+        let mut covered = BlockSet::new();
+        chunks.iter().flat_map(|chunk| &chunk.parts).for_each(|part| covered.insert(part.block));
+        let change = Change { added: added.clone(), covered, flushed: true, ..Change::default() };
+        if let Err(error) = self.commit(disk, change) {
+            // Whatever became of the manifest on disk, these very segments are what the next try commits.
+            disk.prepared = Some(added);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Commits a change to the manifest and shows it to searches.
+    pub(super) fn commit(&self, disk: &mut Disk, change: Change) -> io::Result<()> {
+        let Change { added, removed, set_aside, covered, flushed } = change;
+        let gone: BTreeSet<&str> = removed.iter().chain(&set_aside).map(|segment| segment.info.name.as_str()).collect();
+        let mut next = disk.manifest.current().clone();
+        next.segments.retain(|info| !gone.contains(info.name.as_str()));
+        next.segments.extend(added.iter().cloned());
+        next.covered.extend(&covered);
+        let folder = &self.folders.segments;
+        next.deleting.retain(|name| !matches!(files::size(&folder.join(name)), Ok(None)));
+        next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
+        disk.manifest.commit(next)?;
+        let mut state = self.state();
+        let kept = state.segments.iter().filter(|segment| !gone.contains(segment.info.name.as_str())).cloned();
+        let added_segments = added.iter().map(|info| Arc::new(Segment::new(folder, info.clone())));
+        state.segments = Arc::new(kept.chain(added_segments).collect());
+        if flushed {
+            state.flushing.clear();
+        }
+        self.measure(&state);
+        drop(state);
+        gone.iter().for_each(|name| self.cache.forget(name));
+        self.metrics.rows_written.inc_by(added.iter().map(|info| info.rows).sum());
+        self.metrics.bytes_written.inc_by(added.iter().map(|info| info.bytes).sum());
+        disk.retired.extend(removed);
+        // A failed sync is tried again before the next change; until then nothing counts as durable.
+        let _ = self.settle(disk);
+        Ok(())
+    }
+
+    /// Once the manifest is durable: says so, and lets go of what it no longer lists.
+    pub(super) fn settle(&self, disk: &mut Disk) -> io::Result<()> {
+        disk.manifest.sync()?;
+        disk.retired.drain(..).for_each(|segment| segment.doom());
+        let mut state = self.state();
+        if state.durable != disk.manifest.current().covered {
+            state.durable = disk.manifest.current().covered.clone();
+        }
+        Ok(())
+    }
+
+    /// Sets damaged segments aside.
+    pub(super) fn set_damage_aside(&self) -> io::Result<()> {
+        let mut disk = self.disk();
+        let damaged: Vec<_> = self.segments().iter().filter(|segment| segment.is_damaged()).cloned().collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        self.commit(&mut disk, Change { set_aside: damaged.clone(), ..Change::default() })?;
+        for segment in damaged {
+            if files::size(&segment.path)?.is_some() {
+                let place = files::set_aside(&segment.path, &self.folders.quarantine)?;
+                log::warn!(file:% = segment.path.display(), quarantined_as:% = place.display(); "a segment is set aside");
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, state: &State) {
+        self.metrics.memory_rows.set(state.rows() as i64);
+        self.metrics.memory_bytes.set(state.memory_bytes() as i64);
+        self.metrics.segments.set(state.segments.len() as i64);
+        self.metrics.segment_bytes.set(state.segments.iter().map(|segment| segment.info.bytes).sum::<u64>() as i64);
+    }
+}
+
+impl State {
+    /// How many records are in memory.
+    fn rows(&self) -> usize {
+        self.memory.rows() + self.flushing.iter().map(|chunk| chunk.records.len()).sum::<usize>()
+    }
+
+    /// How many bytes they take.
+    fn memory_bytes(&self) -> usize {
+        self.memory.bytes() + self.flushing.iter().map(|chunk| chunk.bytes).sum::<usize>()
+    }
+
+    /// Since when something waits for a flush.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.memory.since()
+    }
+
+    /// Whether an earlier flush left something behind.
+    pub(super) fn is_flush_unfinished(&self) -> bool {
+        !self.flushing.is_empty()
+    }
+}
+
+/// The rows of a block that `known` does not cover: offset and count of each stretch.
+fn missing(known: &BlockSet, block: BlockId) -> Vec<(u32, u32)> {
+    let mut gaps = Vec::new();
+    let mut next = block.first;
+    let of_run =
+        known.intervals().filter(|(run, first, end)| *run == block.run && *end > block.first && *first < block.end());
+    for (_, first, end) in of_run.chain([(block.run, block.end(), block.end())]) {
+        if first > next {
+            // Both lie within the block, whose rows are counted by u32.
+            gaps.push(((next - block.first) as u32, (first - next) as u32));
+        }
+        next = next.max(end);
+    }
+    gaps
+}

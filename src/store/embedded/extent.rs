@@ -1,0 +1,103 @@
+//! Extents: what is known of some records without looking at them, so that a search can pass them by.
+
+use serde::{Deserialize, Serialize};
+use sluice_model::{Severity, Timestamp};
+
+use crate::batch::LogBatch;
+use crate::query::{Filter, Order, TimeRange};
+
+/// How many bytes of a service's name an extent keeps.
+const SERVICE_BYTES: usize = 64;
+
+/// Bounds of the times, severities and services of some records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Extent {
+    /// The first timestamp, in ns.
+    pub(super) time_min: i64,
+    /// The last timestamp, in ns.
+    pub(super) time_max: i64,
+    /// A bit for each severity number that occurs.
+    severities: u32,
+    /// No service sorts before this text.
+    service_min: String,
+    /// No service sorts after this text; absent, if the last one is too long to be kept.
+    service_max: Option<String>,
+}
+
+impl Extent {
+    /// The extent of the records of `logs`; `None`, if there are none.
+    pub(super) fn of(logs: &LogBatch) -> Option<Extent> {
+        let (time_min, time_max) = min_max(logs.timestamps().iter().copied())?;
+        let services = logs.services().iter().flatten();
+        let (service_min, service_max) = services.fold(None, |bounds: Option<(&str, &str)>, service| match bounds {
+            None => Some((service, service)),
+            Some((min, max)) if service != min && service != max => Some((min.min(service), max.max(service))),
+            bounds => bounds,
+        })?;
+        Some(Extent {
+            time_min,
+            time_max,
+            severities: logs.severities().iter().fold(0, |bits, number| bits | severity_bit(*number)),
+            service_min: prefix(service_min).to_owned(),
+            service_max: (service_max.len() <= SERVICE_BYTES).then(|| service_max.to_owned()),
+        })
+    }
+
+    /// Widens the extent by another one.
+    pub(super) fn cover(&mut self, other: &Extent) {
+        self.time_min = self.time_min.min(other.time_min);
+        self.time_max = self.time_max.max(other.time_max);
+        self.severities |= other.severities;
+        if other.service_min < self.service_min {
+            self.service_min.clone_from(&other.service_min);
+        }
+        self.service_max = match (self.service_max.take(), &other.service_max) {
+            (Some(max), Some(other)) => Some(if *other > max { other.clone() } else { max }),
+            _ => None,
+        };
+    }
+
+    /// The times that occur.
+    pub(super) fn times(&self) -> TimeRange {
+        TimeRange { start: Timestamp::from_nanos(self.time_min), end: Timestamp::from_nanos(self.time_max) }
+    }
+
+    /// Where the first of the records, in the given order, can stand at best.
+    pub(super) fn best_time(&self, order: Order) -> i64 {
+        match order {
+            Order::Ascending => self.time_min,
+            Order::Descending => self.time_max,
+        }
+    }
+
+    /// Whether any of the records can pass `filter`, going by all but its terms.
+    pub(super) fn may_match(&self, filter: &Filter) -> bool {
+        self.times().overlaps(filter.range)
+            && (filter.services.is_empty() || filter.services.iter().any(|service| self.may_have_service(service)))
+            && Severity::ALL.into_iter().any(|severity| {
+                self.severities & severity_bit(severity.number()) != 0 && filter.severities.contains(severity)
+            })
+    }
+
+    fn may_have_service(&self, service: &str) -> bool {
+        self.service_min.as_str() <= service && self.service_max.as_deref().is_none_or(|max| service <= max)
+    }
+}
+
+/// The least and the greatest of some values.
+pub(super) fn min_max(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+    values.fold(None, |bounds, value| match bounds {
+        None => Some((value, value)),
+        Some((min, max)) => Some((value.min(min), value.max(max))),
+    })
+}
+
+fn severity_bit(number: u8) -> u32 {
+    1_u32.checked_shl(u32::from(number)).unwrap_or(0)
+}
+
+/// The beginning of a text, which never sorts after it.
+fn prefix(text: &str) -> &str {
+    let end = (0..=SERVICE_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,124 @@
+//! Lays out a flush: which rows go to which segment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sluice_model::{RunId, Timestamp};
+
+use super::files;
+use super::memory::Chunk;
+use super::segment::{Age, SegmentInfo};
+use super::writer::{self, Draft, WriteError};
+use crate::batch::{BlockId, BlockSet, Records};
+
+/// How many days get a segment of their own in one flush; the other rows share one.
+const DAYS_MAX: usize = 8;
+
+/// The folder of that segment.
+const LATE: &str = "late";
+
+const DAY_NS: i64 = 86_400 * 1_000_000_000;
+
+/// The rows for one segment.
+struct Share {
+    rows: Vec<u32>,
+    age: Option<Age>,
+    blocks: BlockSet,
+    /// The interval that the last rows form so far.
+    open: Option<(RunId, u64, u64)>,
+}
+
+impl Share {
+    fn new() -> Share {
+        Share { rows: Vec::new(), age: None, blocks: BlockSet::new(), open: None }
+    }
+
+    fn push(&mut self, row: u32, run: RunId, sequence: u64, age: Age) {
+        self.rows.push(row);
+        self.age = Some(self.age.map_or(age, |other| other.and(age)));
+        match &mut self.open {
+            Some((open_run, _, end)) if *open_run == run && *end == sequence => *end += 1,
+            open => {
+                let closed = open.replace((run, sequence, sequence + 1));
+                insert(&mut self.blocks, closed);
+            }
+        }
+    }
+}
+
+/// Writes the segments of some chunks below `folder`; none of them is in the manifest yet. After an error none is left.
+pub(super) fn write(folder: &Path, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentInfo>, WriteError> {
+    let parts: Vec<Records> = chunks.iter().map(|chunk| chunk.records.clone()).collect();
+    let records = Records::concat(&parts)?;
+    drop(parts);
+    let mut written: Vec<SegmentInfo> = Vec::new();
+    for (day, mut share) in shares(chunks, &records) {
+        let open = share.open.take();
+        insert(&mut share.blocks, open);
+        let Some(age) = share.age else { continue };
+        let rows = writer::sort_rows(&records, share.rows);
+        let draft =
+            Draft { day: &day, records: &records, rows: &rows, age, blocks: share.blocks, replaces: Vec::new() };
+        match writer::write(folder, draft) {
+            Ok(info) => written.push(info),
+            Err(error) => {
+                discard(folder, &written);
+                return Err(error);
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// Removes segments that will not be committed. What cannot be removed now is adopted by a later start, or set aside.
+pub(super) fn discard(folder: &Path, segments: &[SegmentInfo]) {
+    for info in segments {
+        if let Err(error) = files::remove(&folder.join(&info.name)) {
+            log::warn!(file = info.name.as_str(), error:%; "cannot remove a segment that was not finished");
+        }
+    }
+}
+
+/// The rows by the folder that they go to.
+fn shares(chunks: &[Arc<Chunk>], records: &Records) -> BTreeMap<String, Share> {
+    let timestamps = records.logs.timestamps();
+    let own = days_of_their_own(timestamps);
+    let mut shares: BTreeMap<Option<i64>, Share> = BTreeMap::new();
+    let mut row = 0_u32;
+    for part in chunks.iter().flat_map(|chunk| &chunk.parts) {
+        for sequence in part.block.first..part.block.end() {
+            let timestamp = timestamps.get(row as usize).copied().unwrap_or_default();
+            let day = Some(timestamp.div_euclid(DAY_NS)).filter(|day| own.contains(day));
+            let age = Age::of(timestamp, part.arrival);
+            shares.entry(day).or_insert_with(Share::new).push(row, part.block.run, sequence, age);
+            row += 1;
+        }
+    }
+    shares.into_iter().map(|(day, share)| (day.map_or_else(|| LATE.to_owned(), day_name), share)).collect()
+}
+
+/// The days with most rows.
+fn days_of_their_own(timestamps: &[i64]) -> Vec<i64> {
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    for timestamp in timestamps {
+        *counts.entry(timestamp.div_euclid(DAY_NS)).or_default() += 1;
+    }
+    let mut days: Vec<(i64, usize)> = counts.into_iter().collect();
+    days.sort_by_key(|(day, rows)| std::cmp::Reverse((*rows, *day)));
+    days.into_iter().take(DAYS_MAX).map(|(day, _)| day).collect()
+}
+
+fn insert(blocks: &mut BlockSet, interval: Option<(RunId, u64, u64)>) {
+    if let Some((run, first, end)) = interval {
+        // A flush has fewer rows than u32 can count.
+        blocks.insert(BlockId { run, first, rows: (end - first) as u32 });
+    }
+}
+
+/// The name of the day so many days after 1970-01-01.
+fn day_name(day: i64) -> String {
+    let mut buffer = [0; Timestamp::TEXT_LENGTH];
+    let text = Timestamp::from_nanos(day.saturating_mul(DAY_NS)).encode(&mut buffer);
+    text.split('T').next().unwrap_or(LATE).to_owned()
+}

@@ -1,0 +1,191 @@
+//! The manifest: which segments there are, and which blocks are done with.
+//!
+//! # Specification, format 1
+//!
+//! **Layout.** `manifest` is two lines of JSON. The first has the number of the format, and the CRC32C and the length of
+//! the second; the second is [`Manifest`]. `manifest.previous` is the one before, word for word.
+//!
+//! **Commit.** The next manifest is written to `manifest.tmp` and synced; `manifest` is renamed to `manifest.previous`,
+//! `manifest.tmp` to `manifest`, and the folder is synced. The second rename is the commit for this process, the sync
+//! makes it one for the machine: only after it are blocks called durable and old files removed. A crash between the two
+//! renames leaves the state before the commit, under the previous name.
+//!
+//! **Invariants.** Each listed segment is complete and synced. `covered` has every block that stands in a listed segment,
+//! and those that compaction, retention or damage took away, until the spool holds no block of their run at a start.
+//! `deleting` names the files that are to be removed, until they are gone.
+//!
+//! **Recovery.** A manifest that is lost, or does not fit its checksum, gives way to the previous one; where that is lost
+//! too, it is built anew from the segments' footers ([`super::recovery`]). A manifest of a newer format is never passed by.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use super::segment::SegmentInfo;
+use crate::batch::BlockSet;
+
+const FORMAT: u32 = 1;
+const NAME: &str = "manifest";
+const PREVIOUS: &str = "manifest.previous";
+const NEXT: &str = "manifest.tmp";
+
+/// The state of the disk tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// The blocks that the store holds, or held.
+    pub(super) covered: BlockSet,
+    pub(super) segments: Vec<SegmentInfo>,
+    /// Segments that are to be removed, by name.
+    pub(super) deleting: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    crc32c: u32,
+    length: usize,
+}
+
+/// What stands where a manifest should be.
+#[derive(Debug)]
+pub(super) enum Found {
+    Sound(Manifest),
+    Nothing,
+    Damaged(String),
+    /// Its format.
+    TooNew(u32),
+}
+
+/// The manifest in its folder.
+pub(super) struct ManifestFile {
+    folder: PathBuf,
+    current: Manifest,
+    /// Whether the last commit survives a crash of the machine.
+    synced: bool,
+}
+
+impl ManifestFile {
+    /// Goes on from a manifest that was read, or built.
+    pub(super) fn new(folder: &Path, current: Manifest) -> ManifestFile {
+        ManifestFile { folder: folder.to_owned(), current, synced: true }
+    }
+
+    pub(super) fn current(&self) -> &Manifest {
+        &self.current
+    }
+
+    /// Puts `next` in the place of the manifest.
+    ///
+    /// After an error nothing has changed. `Ok` means that it is committed for this process; for the machine it is once
+    /// [`ManifestFile::sync`] succeeds.
+    pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
+        let body = serde_json::to_vec(&next)?;
+        let header = Header { format: FORMAT, crc32c: crc32c::crc32c(&body), length: body.len() };
+        let unfinished = self.folder.join(NEXT);
+        let mut file = files::create(&unfinished)?;
+        file.write_all(&serde_json::to_vec(&header)?)?;
+        file.write_all(b"\n")?;
+        file.write_all(&body)?;
+        file.write_all(b"\n")?;
+        files::sync(&file)?;
+        match files::rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
+            // There is none before the first commit, and after one whose second rename failed.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => files::rename(&unfinished, &self.folder.join(NAME))?,
+        }
+        self.current = next;
+        self.synced = false;
+        Ok(())
+    }
+
+    /// Makes the last commit survive a crash of the machine.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if !self.synced {
+            files::sync_folder(&self.folder)?;
+            self.synced = true;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the manifest of a folder, and the one before.
+pub(super) fn read(folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
+    let find = |name: &str| {
+        let path = folder.join(name);
+        let found = match files::read(&path) {
+            Ok(bytes) => parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Err(error) => return Err(error),
+        };
+        Ok((path, found))
+    };
+    Ok([find(NAME)?, find(PREVIOUS)?])
+}
+
+fn parse(bytes: &[u8]) -> Found {
+    let damaged = |what: &str| Found::Damaged(what.to_owned());
+    let Some(end) = memchr::memchr(b'\n', bytes) else { return damaged("it has no first line") };
+    let (header, body) = bytes.split_at(end);
+    let header: Header = match serde_json::from_slice(header) {
+        Ok(header) => header,
+        Err(error) => return Found::Damaged(error.to_string()),
+    };
+    if header.format > FORMAT {
+        return Found::TooNew(header.format);
+    }
+    match body.get(1..=header.length) {
+        Some(body) if crc32c::crc32c(body) == header.crc32c => match serde_json::from_slice(body) {
+            Ok(manifest) => Found::Sound(manifest),
+            Err(error) => Found::Damaged(error.to_string()),
+        },
+        _ => damaged("its checksum is wrong"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_model::RunId;
+
+    use super::*;
+    use crate::batch::BlockId;
+
+    fn manifest(rows: u32) -> Manifest {
+        let mut covered = BlockSet::new();
+        covered.insert(BlockId { run: RunId::from_bytes([3; RunId::BYTES]), first: 0, rows });
+        Manifest { covered, ..Manifest::default() }
+    }
+
+    fn sound(found: &Found) -> Option<&Manifest> {
+        if let Found::Sound(manifest) = found { Some(manifest) } else { None }
+    }
+
+    #[test]
+    fn the_last_commit_and_the_one_before_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = ManifestFile::new(folder.path(), Manifest::default());
+        for rows in 1..4 {
+            file.commit(manifest(rows)).unwrap();
+        }
+        let [current, previous] = read(folder.path()).unwrap();
+        assert_eq!(sound(&current.1), Some(&manifest(3)));
+        assert_eq!(sound(&previous.1), Some(&manifest(2)));
+    }
+
+    #[test]
+    fn any_flipped_byte_and_any_cut_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        ManifestFile::new(folder.path(), Manifest::default()).commit(manifest(7)).unwrap();
+        let bytes = std::fs::read(folder.path().join(NAME)).unwrap();
+        for place in 0..bytes.len() - 1 {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1;
+            assert_ne!(sound(&parse(&flipped)), Some(&Manifest::default()));
+            assert!(sound(&parse(&flipped)).is_none_or(|read| *read == manifest(7)), "byte {place}");
+            assert!(sound(&parse(&bytes[..place])).is_none(), "cut at {place}");
+        }
+        assert!(matches!(parse(b"{\"format\":2,\"crc32c\":0,\"length\":0}\n\n"), Found::TooNew(2)));
+    }
+}

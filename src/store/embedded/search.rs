@@ -1,0 +1,361 @@
+//! Searches: the best matches of memory and disk, found from key columns alone, then fetched.
+//!
+//! A search takes a snapshot and goes through it in pages. For each page the sources (chunks and segments) are visited in
+//! the order of their best time, and a heap keeps the best positions so far. Once it is full, its worst position narrows
+//! the range of times for all that follows, and the page is done when the next source lies beyond it. What is read of a
+//! row group before that is its key columns, after its bounds and its token filter let it through, and the messages of
+//! those rows that pass everything else. Only the rows of the page are then fetched whole, a few at a time.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use sluice_model::{RecordId, Timestamp};
+
+use super::cache::Cache;
+use super::fetch::{self, FetchError};
+use super::memory::Chunk;
+use super::reader::{MESSAGE, OpenSegment, RUN, ReadError, SEQUENCE, SERVICE, SEVERITY, TIMESTAMP};
+use super::segment::{RowGroup, Segment};
+use super::tokens;
+use crate::batch::Records;
+use crate::query::{Filter, Order, Position, Query, TimeRange};
+use crate::store::{Sink, StoreError};
+
+/// How many positions a page has at most.
+const PAGE_ROWS: usize = 32 << 10;
+
+/// What a search looks at: it does not change while it runs.
+pub(super) struct Snapshot {
+    pub(super) chunks: Vec<Arc<Chunk>>,
+    pub(super) segments: Arc<Vec<Arc<Segment>>>,
+}
+
+/// Where records come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Chunk(Arc<Chunk>),
+    Segment(Arc<Segment>),
+}
+
+/// A match: where it stands in the order, and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Match {
+    key: (i64, u128),
+    pub(super) source: u32,
+    /// The row within the source.
+    pub(super) row: u32,
+}
+
+impl Ord for Match {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl PartialOrd for Match {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Why a search could not go on with a source.
+pub(super) enum Failure {
+    /// The segment must be set aside; the search goes on without it.
+    Damaged(Arc<Segment>, String),
+    Store(StoreError),
+}
+
+impl Failure {
+    pub(super) fn of(segment: &Arc<Segment>, error: ReadError) -> Failure {
+        match error {
+            ReadError::Io(error) => Failure::Store(StoreError::Unavailable(error.to_string())),
+            error => Failure::Damaged(segment.clone(), error.to_string()),
+        }
+    }
+}
+
+/// Yields every match to `sink` in the query's order; tells `damaged` of each segment that had to be passed over.
+pub(super) fn search(
+    snapshot: &Snapshot,
+    cache: &Cache,
+    query: &Query,
+    sink: &mut dyn Sink,
+    damaged: &dyn Fn(&Segment, &str),
+) -> Result<(), StoreError> {
+    let mut rest = query.clone();
+    loop {
+        let page = rest.limit.unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
+        if page == 0 {
+            return Ok(());
+        }
+        match search_page(snapshot, cache, &mut rest, page, sink) {
+            Ok(ControlFlow::Break(())) => return Ok(()),
+            Ok(ControlFlow::Continue(())) => {}
+            Err(Failure::Damaged(segment, reason)) => damaged(&segment, &reason),
+            Err(Failure::Store(error)) => return Err(error),
+        }
+    }
+}
+
+/// Yields the next matches, `page` of them at most, and moves `rest` on behind them; `Break` at the end.
+fn search_page(
+    snapshot: &Snapshot,
+    cache: &Cache,
+    rest: &mut Query,
+    page: usize,
+    sink: &mut dyn Sink,
+) -> Result<ControlFlow<()>, Failure> {
+    let sources = sources(snapshot, rest);
+    let matches = find(&sources, cache, rest, page)?;
+    let mut start = 0;
+    while let Some(few) = matches.get(start..).filter(|few| !few.is_empty()) {
+        let few = few.get(..fetch::rows_at_once(&sources, few)).unwrap_or(few);
+        let records = fetch::fetch(&sources, cache, few).map_err(|error| match error {
+            FetchError::Read(segment, error) => Failure::of(&segment, error),
+            FetchError::Batch(error) => Failure::Store(StoreError::Bug(error.to_string())),
+        })?;
+        start += few.len();
+        rest.limit = rest.limit.map(|limit| limit.saturating_sub(records.len()));
+        rest.after = records.len().checked_sub(1).map(|last| records.position(last)).or(rest.after);
+        if sink.push(records).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    let end = matches.len() < page;
+    Ok(if end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+}
+
+/// The sources that may have matches, the one with the best time first.
+fn sources(snapshot: &Snapshot, query: &Query) -> Vec<Source> {
+    let filter = Filter { range: query.open_range(), terms: Vec::new(), ..query.filter.clone() };
+    let chunks = snapshot.chunks.iter().filter(|chunk| chunk.extent.may_match(&filter)).cloned().map(Source::Chunk);
+    let segments = snapshot.segments.iter();
+    let segments = segments.filter(|segment| !segment.is_damaged() && segment.info.extent.may_match(&filter));
+    let mut sources: Vec<Source> = chunks.chain(segments.cloned().map(Source::Segment)).collect();
+    sources.sort_by_key(|source| flip(source.best_time(query.order), query.order));
+    sources
+}
+
+impl Source {
+    fn best_time(&self, order: Order) -> i64 {
+        match self {
+            Source::Chunk(chunk) => chunk.extent.best_time(order),
+            Source::Segment(segment) => segment.info.extent.best_time(order),
+        }
+    }
+}
+
+/// The best `page` matches, in order.
+fn find(sources: &[Source], cache: &Cache, query: &Query, page: usize) -> Result<Vec<Match>, Failure> {
+    let mut best = Best::new(query, page);
+    for (index, source) in (0..).zip(sources) {
+        if best.beats(source.best_time(query.order)) {
+            break;
+        }
+        match source {
+            Source::Chunk(chunk) => best.scan_chunk(index, &chunk.records),
+            Source::Segment(segment) => {
+                let scanned = cache.get(segment).and_then(|open| best.scan_segment(index, &open));
+                scanned.map_err(|error| Failure::of(segment, error))?;
+            }
+        }
+    }
+    Ok(best.heap.into_sorted_vec())
+}
+
+/// Maps a time so that what comes first in the order is least.
+fn flip(time: i64, order: Order) -> i64 {
+    match order {
+        Order::Ascending => time,
+        Order::Descending => !time,
+    }
+}
+
+fn flip_id(id: u128, order: Order) -> u128 {
+    match order {
+        Order::Ascending => id,
+        Order::Descending => !id,
+    }
+}
+
+/// The best matches so far.
+struct Best {
+    order: Order,
+    after: Option<(i64, u128)>,
+    /// The whole filter, its parts without and with terms; the range of all narrows as matches are found.
+    filter: Filter,
+    keys_only: Filter,
+    terms_only: Filter,
+    tokens: Vec<u64>,
+    /// The key columns that the filter needs.
+    columns: Vec<usize>,
+    /// The worst of them on top.
+    heap: BinaryHeap<Match>,
+    page: usize,
+}
+
+impl Best {
+    fn new(query: &Query, page: usize) -> Best {
+        let order = query.order;
+        let key = |(time, id): Position| (flip(time.as_nanos(), order), flip_id(id.as_u128(), order));
+        let filter = Filter { range: query.open_range(), ..query.filter.clone() };
+        let mut columns = vec![RUN, SEQUENCE, TIMESTAMP];
+        if !filter.severities.is_all() {
+            columns.push(SEVERITY);
+        }
+        if !filter.services.is_empty() {
+            columns.push(SERVICE);
+        }
+        Best {
+            order,
+            after: query.after.map(key),
+            keys_only: Filter { terms: Vec::new(), ..filter.clone() },
+            terms_only: Filter { terms: filter.terms.clone(), ..Filter::default() },
+            tokens: tokens::required(&filter.terms),
+            filter,
+            columns,
+            heap: BinaryHeap::with_capacity(page.min(1024) + 1),
+            page,
+        }
+    }
+
+    /// Whether nothing whose best time is `time` can be among the best any more.
+    fn beats(&self, time: i64) -> bool {
+        let worst = if self.heap.len() < self.page { None } else { self.heap.peek() };
+        worst.is_some_and(|worst| flip(time, self.order) > worst.key.0)
+    }
+
+    fn scan_chunk(&mut self, source: u32, records: &Records) {
+        let selected = self.filter.select(&records.logs);
+        self.offer(source, 0, records, selected.set_indices());
+    }
+
+    fn scan_segment(&mut self, source: u32, open: &OpenSegment) -> Result<(), ReadError> {
+        let mut base = 0;
+        let mut groups: Vec<(usize, u32, &RowGroup)> = Vec::with_capacity(open.footer.row_groups.len());
+        for (index, group) in open.footer.row_groups.iter().enumerate() {
+            groups.push((index, base, group));
+            base += group.rows;
+        }
+        groups.sort_by_key(|(_, _, group)| flip(group.extent.best_time(self.order), self.order));
+        for (index, base, group) in groups {
+            if self.beats(group.extent.best_time(self.order)) {
+                break;
+            }
+            if group.extent.may_match(&self.keys_only) && self.may_have_tokens(open, group)? {
+                self.scan_group(source, open, index, base)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_have_tokens(&self, open: &OpenSegment, group: &RowGroup) -> Result<bool, ReadError> {
+        match group.tokens {
+            Some(region) if !self.tokens.is_empty() => Ok(tokens::may_have_all(&open.region(region)?, &self.tokens)),
+            _ => Ok(true),
+        }
+    }
+
+    fn scan_group(&mut self, source: u32, open: &OpenSegment, group: usize, base: u32) -> Result<(), ReadError> {
+        let keys = open.columns(group, None, &self.columns)?;
+        let selected = self.keys_only.select(&keys.logs);
+        if self.terms_only.terms.is_empty() || selected.count_set_bits() == 0 {
+            self.offer(source, base, &keys, selected.set_indices());
+            return Ok(());
+        }
+        let messages = open.columns(group, Some(selected.clone()), &[MESSAGE])?;
+        let passed = self.terms_only.select(&messages.logs);
+        let rows = selected.set_indices().zip(passed.iter()).filter_map(|(row, passed)| passed.then_some(row));
+        self.offer(source, base, &keys, rows);
+        Ok(())
+    }
+
+    /// Keeps those of `rows` that are among the best.
+    fn offer(&mut self, source: u32, base: u32, keys: &Records, rows: impl Iterator<Item = usize>) {
+        let timestamps = keys.logs.timestamps();
+        for row in rows {
+            let time = flip(timestamps.get(row).copied().unwrap_or_default(), self.order);
+            let full = self.heap.len() >= self.page;
+            if full && self.heap.peek().is_some_and(|worst| time > worst.key.0) {
+                continue;
+            }
+            let key = (time, flip_id(keys.id(row).as_u128(), self.order));
+            if self.after.is_some_and(|after| key <= after) {
+                continue;
+            }
+            // A row group's rows, and a chunk's, are counted by u32.
+            let found = Match { key, source, row: base + row as u32 };
+            if !full {
+                self.heap.push(found);
+            } else if let Some(mut worst) = self.heap.peek_mut()
+                && found < *worst
+            {
+                *worst = found;
+            }
+        }
+        self.narrow();
+    }
+
+    /// Cuts the range of times at the worst match, once there are enough.
+    fn narrow(&mut self) {
+        let worst = if self.heap.len() < self.page { None } else { self.heap.peek() };
+        let Some(worst) = worst else { return };
+        let time = Timestamp::from_nanos(flip(worst.key.0, self.order));
+        let range = self.filter.range;
+        let range = match self.order {
+            Order::Ascending => TimeRange { end: range.end.min(time), ..range },
+            Order::Descending => TimeRange { start: range.start.max(time), ..range },
+        };
+        self.filter.range = range;
+        self.keys_only.range = range;
+    }
+}
+
+/// Finds one record.
+pub(super) fn get(
+    snapshot: &Snapshot,
+    cache: &Cache,
+    id: RecordId,
+    damaged: &dyn Fn(&Segment, &str),
+) -> Result<Option<Records>, StoreError> {
+    for chunk in &snapshot.chunks {
+        if let Some(row) = chunk.find(id) {
+            return Ok(Some(chunk.records.slice(row as usize, 1)));
+        }
+    }
+    for segment in snapshot.segments.iter().filter(|segment| !segment.is_damaged() && segment.info.may_have(id)) {
+        match cache.get(segment).and_then(|open| get_from(&open, id)) {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(error) => match Failure::of(segment, error) {
+                Failure::Damaged(segment, reason) => damaged(&segment, &reason),
+                Failure::Store(error) => return Err(error),
+            },
+        }
+    }
+    Ok(None)
+}
+
+fn get_from(open: &OpenSegment, id: RecordId) -> Result<Option<Records>, ReadError> {
+    for (index, group) in open.footer.row_groups.iter().enumerate() {
+        let (min, max) = group.sequences;
+        if !(min..=max).contains(&id.sequence) {
+            continue;
+        }
+        let keys = open.columns(index, None, &[RUN, SEQUENCE])?;
+        if let Some(row) = (0..keys.len()).find(|row| keys.id(*row) == id) {
+            return open.rows(index, one_bit(keys.len(), row)).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn one_bit(length: usize, place: usize) -> BooleanBuffer {
+    let mut bits = BooleanBufferBuilder::new(length);
+    bits.append_n(length, false);
+    bits.set_bit(place, true);
+    bits.finish()
+}

@@ -1,0 +1,238 @@
+//! Writes segments.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::extent::Extent;
+use super::files::{self, UNFINISHED};
+use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
+use super::tokens::TokenFilterBuilder;
+use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
+
+/// How many rows, and about how many bytes of memory, a row group has at most.
+const GROUP_ROWS: usize = 64 << 10;
+const GROUP_BYTES: usize = 32 << 20;
+
+/// How many rows a page has at most: the least that a search for single records decodes.
+const PAGE_ROWS: usize = 8 << 10;
+
+/// What a new segment is made of.
+pub(super) struct Draft<'a> {
+    /// The folder: a day, or `late`.
+    pub(super) day: &'a str,
+    /// Where the records are.
+    pub(super) records: &'a Records,
+    /// Which of them, in the order in which they are to stand.
+    pub(super) rows: &'a [u32],
+    pub(super) age: Age,
+    /// Exactly these records.
+    pub(super) blocks: BlockSet,
+    pub(super) replaces: Vec<String>,
+}
+
+/// Why a segment could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Parquet(#[from] ParquetError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("cannot write the footer: {0}")]
+    Footer(#[from] serde_json::Error),
+    #[error("a segment without records")]
+    Empty,
+}
+
+impl WriteError {
+    /// The failed operation on a file behind it, if that is what it was.
+    pub(super) fn io(&self) -> Option<&std::io::Error> {
+        match self {
+            WriteError::Io(error) => Some(error),
+            WriteError::Parquet(ParquetError::External(error)) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a segment below `folder` and syncs it; after that it only lacks a place in the manifest.
+pub(super) fn write(folder: &Path, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+    let name = segment::new_name(draft.day);
+    let path = folder.join(&name);
+    let unfinished = path.with_extension(UNFINISHED);
+    let day = folder.join(draft.day);
+    files::create_folder(&day)?;
+    let written = write_file(&unfinished, name, draft).and_then(|info| {
+        files::rename(&unfinished, &path)?;
+        files::sync_folder(&day)?;
+        Ok(info)
+    });
+    if written.is_err() {
+        // What cannot be removed now is removed by the next start.
+        let _ = files::remove(&unfinished);
+        let _ = files::remove(&path);
+    }
+    written
+}
+
+fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+    let Draft { records, rows, age, blocks, replaces, .. } = draft;
+    let columns = records.to_arrow()?;
+    let mut writer = ArrowWriter::try_new(files::create(path)?, columns.schema(), Some(properties(&columns)?))?;
+    let row_bytes = records.size_bytes() / records.len().max(1);
+    let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
+    let mut tokens = TokenFilterBuilder::default();
+    let mut groups = Vec::new();
+    for rows in rows.chunks(group_rows) {
+        let group = records.take(&UInt32Array::from(rows.to_vec()))?;
+        writer.write(&group.to_arrow()?)?;
+        writer.flush()?;
+        tokens.add(&group.logs);
+        groups.push(describe(&group, tokens.finish())?);
+    }
+    let row_groups = groups
+        .into_iter()
+        .map(|(group, filter)| {
+            let tokens = filter.map(|filter| write_region(&mut writer, &filter)).transpose()?;
+            Ok(RowGroup { tokens, ..group })
+        })
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut extent = row_groups.first().ok_or(WriteError::Empty)?.extent.clone();
+    row_groups.iter().for_each(|group| extent.cover(&group.extent));
+    let segment = SegmentInfo {
+        name,
+        bytes: 0,
+        rows: rows.len() as u64,
+        memory_bytes: (row_bytes * rows.len()) as u64,
+        extent,
+        age,
+        ids: segment::id_ranges(&blocks),
+        replaces,
+    };
+    let blocks = write_region(&mut writer, &serde_json::to_vec(&blocks)?)?;
+    finish(writer, Footer { format: FORMAT, writer: writer_version(), segment, row_groups, blocks })
+}
+
+/// The program that writes, for the footer and for Parquet's own.
+fn writer_version() -> String {
+    format!("sluice {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Writes the footer and syncs the file.
+fn finish(mut writer: ArrowWriter<File>, footer: Footer) -> Result<SegmentInfo, WriteError> {
+    let json = serde_json::to_string(&footer)?;
+    writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), json));
+    writer.finish()?;
+    let file = writer.inner();
+    files::sync(file)?;
+    Ok(SegmentInfo { bytes: file.metadata()?.len(), ..footer.segment })
+}
+
+/// The footer's entry of a row group, whose filter has no place yet.
+fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Option<Vec<u8>>), WriteError> {
+    let sequences = (0..group.len()).map(|row| group.id(row).sequence);
+    let bounds = sequences.fold((u64::MAX, 0), |(min, max), sequence| (sequence.min(min), sequence.max(max)));
+    let extent = Extent::of(&group.logs).ok_or(WriteError::Empty)?;
+    Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None }, filter))
+}
+
+fn write_region(writer: &mut ArrowWriter<File>, bytes: &[u8]) -> Result<Region, std::io::Error> {
+    let offset = writer.bytes_written() as u64;
+    writer.write_all(bytes)?;
+    Ok(Region { offset, length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) })
+}
+
+/// How each column is encoded: what is known to help, and nothing that only costs time.
+fn properties(columns: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_created_by(writer_version())
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_enabled(false)
+        .set_max_row_group_row_count(None)
+        .set_statistics_enabled(EnabledStatistics::None);
+    for name in ["sequence", "timestamp", "severity", "service"] {
+        properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
+    }
+    for name in ["sequence", "timestamp"] {
+        properties = properties.set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in ["run", "severity", "level", "service"] {
+        properties = properties.set_column_dictionary_enabled(path(name), true);
+    }
+    for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
+        if !field.name().starts_with(ATTRIBUTE_PREFIX) {
+            continue;
+        }
+        if repeats(column) {
+            properties = properties.set_column_dictionary_enabled(path(field.name()), true);
+        } else if field.data_type() == &DataType::Int64 {
+            properties = properties.set_column_encoding(path(field.name()), Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(properties.build())
+}
+
+/// The path of a column at the root, whose name may have points in it.
+fn path(name: &str) -> ColumnPath {
+    ColumnPath::new(vec![name.to_owned()])
+}
+
+/// Whether a column has few distinct values, going by a sample, so that a dictionary is worth its work.
+fn repeats(column: &ArrayRef) -> bool {
+    const SAMPLE: usize = 512;
+    let step = (column.len() / SAMPLE).max(1);
+    let mut distinct = HashSet::new();
+    let mut sampled = 0_usize;
+    for row in (0..column.len()).step_by(step).filter(|row| column.is_valid(*row)) {
+        sampled += 1;
+        distinct.insert(match column.data_type() {
+            DataType::Utf8 => xxh3_64(column.as_string::<i32>().value(row).as_bytes()),
+            DataType::Int64 => column.as_primitive::<Int64Type>().value(row) as u64,
+            DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_bits(),
+            _ => return false,
+        });
+    }
+    sampled > 0 && distinct.len() <= sampled / 2
+}
+
+/// The order of a segment's rows: by service, timestamp, id.
+pub(super) fn sort_rows(records: &Records, rows: Vec<u32>) -> Vec<u32> {
+    let services = records.logs.services();
+    let timestamps = records.logs.timestamps();
+    let mut by_service: HashMap<&str, Vec<(i64, u32)>> = HashMap::new();
+    for row in rows {
+        let timestamp = timestamps.get(row as usize).copied().unwrap_or_default();
+        by_service.entry(services.value(row as usize)).or_default().push((timestamp, row));
+    }
+    let mut services: Vec<(&str, Vec<(i64, u32)>)> = by_service.into_iter().collect();
+    services.sort_unstable_by_key(|(service, _)| *service);
+    let mut sorted = Vec::with_capacity(services.iter().map(|(_, rows)| rows.len()).sum());
+    for (_, mut rows) in services {
+        // Within a service records arrive almost in order, which this sort makes use of.
+        let id = |row: u32| records.id(row as usize);
+        rows.sort_by(|(time, row), (other_time, other)| time.cmp(other_time).then_with(|| id(*row).cmp(&id(*other))));
+        sorted.extend(rows.into_iter().map(|(_, row)| row));
+    }
+    sorted
+}
+
+/// Every row, as it stands.
+pub(super) fn all_rows(records: &Records) -> Vec<u32> {
+    // A segment, and so a flush, has fewer rows than u32 can count.
+    (0..records.len() as u32).collect()
+}
