@@ -143,8 +143,8 @@ impl Reader<'_> {
         let outlives = header.as_ref().and_then(|header| header.predecessor).filter(|claim| claim.abandoned);
         let nonce = header.as_ref().map_or(0, |header| header.nonce);
         let limit = claim.map(|claim| claim.valid);
-        let scanned = scan::scan(&self.path, self.number, header, limit);
-        let mut found = scanned.map_err(|error| open_error(&self.path, &error))?.found;
+        let scanned = scan::scan(&self.path, self.number, header.as_ref(), limit);
+        let mut found = scanned.map_err(|error| open_error(&self.path, &error))?;
         let segment = Segment { outlives: outlives.map(|claim| claim.number), ..Segment::default() };
         self.shared.index.segments(|segments| segments.add(self.number, segment));
         let torn = if last && limit.is_none() { self.cut_torn_end(&mut found, nonce) } else { None };

@@ -24,15 +24,6 @@ pub(super) enum Found {
     Bad(Range<u64>, Option<BlockHeader>),
 }
 
-/// A segment, read.
-#[derive(Debug)]
-pub(super) struct Scan {
-    /// Nothing, if the header is damaged.
-    pub header: Option<SegmentHeader>,
-    /// What stands in it, in order; never zeros at the end.
-    pub found: Vec<Found>,
-}
-
 /// Reads only the header of a segment.
 ///
 /// # Errors
@@ -50,11 +41,17 @@ pub(super) fn header(path: &Path, number: u64) -> Result<Option<SegmentHeader>, 
     }
 }
 
-/// Reads a segment up to `limit`, its valid length as far as that is known.
-pub(super) fn scan(path: &Path, number: u64, header: Option<SegmentHeader>, limit: Option<u64>) -> io::Result<Scan> {
+/// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for zeros at
+/// the end.
+pub(super) fn scan(
+    path: &Path,
+    number: u64,
+    header: Option<&SegmentHeader>,
+    limit: Option<u64>,
+) -> io::Result<Vec<Found>> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let nonce = header.as_ref().map(|header| header.nonce);
+    let nonce = header.map(|header| header.nonce);
     let mut scanner = Scanner { file, number, nonce, end: limit.unwrap_or(length), page: Box::new(ZEROS) };
     let mut found = Vec::new();
     if header.is_none() {
@@ -82,7 +79,7 @@ pub(super) fn scan(path: &Path, number: u64, header: Option<SegmentHeader>, limi
         };
         position = next;
     }
-    Ok(Scan { header, found })
+    Ok(found)
 }
 
 struct Scanner {

@@ -1,6 +1,6 @@
 //! The writer: one thread that forms commit groups, makes them durable, and answers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ const SMALL_GROUP_BYTES: u64 = 128 << 10;
 /// How far ahead zeros are written.
 const ZEROED_BYTES: u64 = 512 << 10;
 /// After how long without work the writer tidies up.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 /// How long the writer waits after a failure before it opens a new segment, at first and at most.
-const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The thread's state.
@@ -42,6 +42,8 @@ pub(super) struct Writer {
     last_number: u64,
     /// What the next segment's header says of the last one that took blocks.
     predecessor: Option<Predecessor>,
+    /// The segment whose last write failed, until a header says how much of it is valid.
+    doubtful: Option<Active>,
     retry_wait: Duration,
     retry_at: Option<Instant>,
 }
@@ -82,6 +84,7 @@ impl Writer {
             active: None,
             last_number: recovered.last_number,
             predecessor: recovered.last,
+            doubtful: None,
             retry_wait: RETRY_MIN,
             retry_at: None,
         };
@@ -243,7 +246,10 @@ impl Writer {
                 self.shared.index.segments(|segments| segments.activate(number, segment));
                 self.shared.budget.add_used(PAGE);
                 self.active = Some(active);
-                self.give_back_doubtful();
+                if let Some(before) = self.doubtful.take() {
+                    // The header says the same durably; this only gives room back.
+                    let _ = self.shared.disk.truncate(&before.file, before.end);
+                }
                 if self.retry_at.take().is_some() {
                     info!(segment = number; "the spool writes again");
                 }
@@ -257,18 +263,6 @@ impl Writer {
                 let _ = self.shared.disk.remove(&path);
                 Err(self.fail(&format!("a new segment cannot be opened: {error}")))
             }
-        }
-    }
-
-    /// Cuts what is in doubt off the abandoned segment, now that a durable header says the same.
-    fn give_back_doubtful(&self) {
-        if let Some(before) = self.predecessor.filter(|before| before.abandoned) {
-            let path = segment_path(&self.shared.folder, before.number);
-            // It only gives room back; the header is what counts.
-            let _ = OpenOptions::new()
-                .write(true)
-                .open(path)
-                .and_then(|file| self.shared.disk.truncate(&file, before.valid));
         }
     }
 
@@ -306,6 +300,7 @@ impl Writer {
         self.shared.metrics.failures.inc();
         if let Some(active) = self.active.take() {
             self.predecessor = Some(Predecessor { number: active.number, valid: active.end, abandoned: true });
+            self.doubtful = Some(active);
             self.shared.index.segments(|segments| segments.close_active());
         }
         self.fail(&format!("a write failed: {error}"))
