@@ -4,12 +4,16 @@
 //! delivered ([`Spool::next`]), written to the store ([`Spool::written`]), and settled ([`Spool::settle`]) once the store
 //! holds it for good; what is not settled is delivered again after a restart, with the same ids.
 //!
-//! The files, and what happens to them when and in what order, are specified in [`segment`] and [`key_file`].
+//! The files, and what happens to them when and in what order, are specified in `spool/segment.rs` and
+//! `spool/key_file.rs`.
 
+mod active;
 mod budget;
 mod delivery;
 mod disk;
+mod entry;
 mod group;
+mod index;
 mod key_file;
 mod keys;
 mod lane;
@@ -20,6 +24,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod segments;
+mod status;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -37,10 +42,13 @@ use sluice_model::{RecordId, RunId, Timestamp};
 use tokio::sync::oneshot;
 
 pub use budget::Reservation;
+pub use entry::{Entry, IdempotencyKey, Ordinal, Receipt, SpoolError};
+pub use status::{Behind, LaneStatus, SpoolStatus};
 
 use self::budget::Budget;
-use self::delivery::{Delivery, Index};
+use self::delivery::Delivery;
 use self::disk::Disk;
+use self::index::Index;
 use self::keys::{Claim, Keys};
 use self::lane::Lane;
 use self::metrics::Metrics;
@@ -83,108 +91,6 @@ struct Shared {
     metrics: Metrics,
 }
 
-/// A batch to be made durable.
-#[derive(Debug)]
-pub struct Entry {
-    /// The records; there may be none, if there is a key.
-    pub batch: LogBatch,
-    /// The room that was set aside for them.
-    pub reservation: Reservation,
-    /// The key that the sender gave the request.
-    pub key: Option<IdempotencyKey>,
-}
-
-/// An `Idempotency-Key` and what it was sent with, as hashes (xxh3, 128 bits).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// Of the key.
-    pub key: u128,
-    /// Of the path and the decoded (decompressed) body.
-    pub request: u128,
-}
-
-/// A place in the order of commits; grows. Each block has one of its own; 0 stands before all of them.
-pub type Ordinal = u64;
-
-/// What was made durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The id of the first record; the others follow without gaps.
-    pub first: RecordId,
-    /// How many records there are.
-    pub rows: u32,
-    /// Whether an earlier request with the same key did it.
-    pub replayed: bool,
-    /// The place of their block; 0, if the block is settled since an earlier start.
-    pub ordinal: Ordinal,
-}
-
-/// Why the spool does not take a batch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SpoolError {
-    /// A limit is reached.
-    #[error("{limit} is reached: {present} of {allowed} bytes")]
-    Full {
-        /// The key of the limit: `spool.bytes_max` or `spool.free_disk_floor`.
-        limit: &'static str,
-        /// How many bytes the spool has, or the disk has free.
-        present: u64,
-        /// How many bytes the spool may have, or the disk must keep free.
-        allowed: u64,
-    },
-    /// A write or sync failed; nothing of the group is kept, and a new segment is being opened.
-    #[error("the spool cannot write: {0}")]
-    Failed(String),
-    /// The key was used with another body.
-    #[error("the Idempotency-Key was used for another request")]
-    KeyReused,
-    /// The spool is closed: the server stops.
-    #[error("the server is stopping")]
-    Closed,
-    /// The spool cannot be opened; of [`Spool::open`] only.
-    #[error("{0}")]
-    Open(String),
-}
-
-/// How the spool is, for `/ready` and the log.
-#[derive(Debug, Clone, Default)]
-pub struct SpoolStatus {
-    /// Why nothing can be accepted now.
-    pub refusing: Option<String>,
-    /// How many bytes the segments hold.
-    pub bytes: u64,
-    /// How many they may hold.
-    pub bytes_max: u64,
-    /// How many segments there are.
-    pub segments: usize,
-    /// By lane: urgent, normal, bulk.
-    pub lanes: [LaneStatus; 3],
-    /// How many files are in quarantine.
-    pub quarantined_files: u64,
-}
-
-/// How a lane is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LaneStatus {
-    /// Blocks that are not in the store yet.
-    pub blocks: u64,
-    /// Their records.
-    pub records: u64,
-    /// Their bytes on disk.
-    pub bytes: u64,
-    /// Age of the oldest such block.
-    pub lag: Duration,
-}
-
-/// What is not in the store yet although it was accepted before a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind {
-    /// How many records.
-    pub records: u64,
-    /// Age of the oldest of them.
-    pub lag: Duration,
-}
-
 impl Spool {
     /// Opens the spool in `folder` (quarantine stands beside it), recovers what is there, and registers its metrics.
     /// Logs one line for each finding and one for what was recovered.
@@ -205,6 +111,9 @@ impl Spool {
         let open_error =
             |error: io::Error| SpoolError::Open(format!("the spool cannot use {}: {error}", folder.display()));
         disk.create_folder(folder).map_err(open_error)?;
+        if let Some(data) = folder.parent() {
+            disk.sync_folder(data).map_err(open_error)?;
+        }
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             settings: settings.clone(),

@@ -1,16 +1,13 @@
-//! The index of what is not settled: which blocks wait for the store, are on their way, or are in it, and which segments
-//! hold them. All in memory, all under one lock; no file is touched here.
+//! What becomes of a block: it waits for the store, is on its way, is in the store, is settled and forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sluice_model::{RunId, Timestamp};
-use tokio::sync::watch;
+use sluice_model::Timestamp;
 
 use super::lane::{Lane, PerLane, Schedule};
 use super::segments::Segments;
-use super::{Behind, LaneStatus, Ordinal, locked};
+use super::{Behind, LaneStatus, Ordinal};
 use crate::batch::{BlockId, BlockSet, LogBatch};
 
 /// Where a block stands.
@@ -70,169 +67,24 @@ struct LaneState {
     bytes: u64,
 }
 
-/// The index, shared by the writer and whoever delivers, settles and reads.
-#[derive(Debug)]
-pub(super) struct Index {
-    state: Mutex<State>,
-    wake: Condvar,
-    /// Up to where everything is in the store.
-    stored: watch::Sender<Ordinal>,
-    memory_max: u64,
-}
-
+/// All of it.
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     blocks: BTreeMap<Ordinal, Tracked>,
     by_id: BTreeMap<BlockId, Ordinal>,
     lanes: PerLane<LaneState>,
     schedule: Schedule,
-    segments: Segments,
+    pub segments: Segments,
     /// The ordinal of the last block.
-    last: Ordinal,
+    pub last: Ordinal,
     memory_used: u64,
     /// How many blocks are written but not settled.
     written: u64,
-    closed: bool,
-}
-
-impl Index {
-    pub fn new(memory_max: u64) -> Index {
-        Index { state: Mutex::default(), wake: Condvar::new(), stored: watch::Sender::new(0), memory_max }
-    }
-
-    /// Reads or changes the table of segments.
-    pub fn segments<T>(&self, act: impl FnOnce(&mut Segments) -> T) -> T {
-        act(&mut locked(&self.state).segments)
-    }
-
-    /// Adds blocks that are durable; returns their ordinals.
-    pub fn publish(&self, blocks: Vec<NewBlock>) -> Vec<Ordinal> {
-        let mut state = locked(&self.state);
-        let ordinals = blocks.into_iter().map(|block| state.publish(block, self.memory_max)).collect();
-        drop(state);
-        self.wake.notify_all();
-        ordinals
-    }
-
-    /// Takes the next block for the store; waits for one until `deadline`.
-    pub fn take(&self, deadline: Instant) -> Option<Delivery> {
-        let mut state = locked(&self.state);
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(delivery) = state.take() {
-                return Some(delivery);
-            }
-            let wait = deadline.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                return None;
-            }
-            (state, _) = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Notes that a block is in the store.
-    pub fn written(&self, id: BlockId) {
-        let mut state = locked(&self.state);
-        state.written(id);
-        self.announce(&state);
-    }
-
-    /// Puts a block back in front of its lane.
-    pub fn retry(&self, id: BlockId) {
-        locked(&self.state).retry(id);
-        self.wake.notify_all();
-    }
-
-    /// Counts a failure to read a block back and returns how many there were; the block is delivered again, last of its
-    /// lane.
-    pub fn read_failed(&self, id: BlockId) -> u8 {
-        locked(&self.state).read_failed(id)
-    }
-
-    /// Forgets the blocks that are in `durable`.
-    pub fn settle(&self, durable: &BlockSet) {
-        let mut state = locked(&self.state);
-        for (run, start, end) in durable.intervals() {
-            let bounds = BlockId { run, first: start, rows: 0 }..BlockId { run, first: end, rows: 0 };
-            let whole = state.by_id.range(bounds).filter(|(id, _)| id.end() <= end);
-            let settled: Vec<Ordinal> = whole.map(|(_, ordinal)| *ordinal).collect();
-            settled.into_iter().for_each(|ordinal| state.settle(ordinal));
-        }
-        self.announce(&state);
-    }
-
-    /// The ordinal of the last commit.
-    pub fn committed(&self) -> Ordinal {
-        locked(&self.state).last
-    }
-
-    /// Waits until every block up to `ordinal` is written or settled.
-    pub async fn stored(&self, ordinal: Ordinal) {
-        // It fails only if the sender is gone, which lives as long as `self`.
-        let _ = self.stored.subscribe().wait_for(|stored| *stored >= ordinal).await;
-    }
-
-    /// What of the blocks up to `ordinal` is not in the store.
-    pub fn behind(&self, ordinal: Ordinal) -> Option<Behind> {
-        if *self.stored.borrow() >= ordinal {
-            return None;
-        }
-        let state = locked(&self.state);
-        let lanes = || Lane::ALL.into_iter().map(|lane| state.lanes.get(lane));
-        // Few blocks come after a read's ordinal, many may stand before it: the few are taken off the total.
-        let later = lanes().flat_map(|lane| lane.open.range(ordinal + 1..));
-        let later: u64 = later.filter_map(|ordinal| state.blocks.get(ordinal)).map(Tracked::rows).sum();
-        let records = lanes().map(|lane| lane.records).sum::<u64>().saturating_sub(later);
-        let oldest = lanes().filter_map(|lane| lane.open.first()).min()?;
-        let lag = state.blocks.get(oldest).filter(|_| *oldest <= ordinal)?.age();
-        Some(Behind { records, lag })
-    }
-
-    /// Whether blocks that are written, and nothing else, keep the spool from shrinking; `crowded` says that it should.
-    pub fn waits_for_flush(&self, crowded: bool) -> bool {
-        let state = locked(&self.state);
-        if state.written == 0 {
-            return false;
-        }
-        let held = state.segments.oldest_closed().is_some_and(|segment| {
-            // Blocks stand in the order of their segments, so those of the oldest one come first.
-            let mut of_segment = state.blocks.values().take_while(|tracked| tracked.block.place.segment <= segment);
-            of_segment.all(|tracked| tracked.progress == Progress::Written)
-        });
-        crowded || held
-    }
-
-    /// The runs of all blocks in segments that are still there, settled or not: a restart would deliver them again.
-    pub fn runs(&self) -> BTreeSet<RunId> {
-        locked(&self.state).segments.runs()
-    }
-
-    /// How each lane is.
-    pub fn lanes(&self) -> [LaneStatus; 3] {
-        let state = locked(&self.state);
-        Lane::ALL.map(|lane| state.status(lane))
-    }
-
-    /// Ends delivery.
-    pub fn close(&self) {
-        locked(&self.state).closed = true;
-        self.wake.notify_all();
-    }
-
-    fn announce(&self, state: &State) {
-        let stored = state.stored();
-        self.stored.send_if_modified(|before| {
-            let grown = stored > *before;
-            *before = stored.max(*before);
-            grown
-        });
-    }
+    pub closed: bool,
 }
 
 impl State {
-    fn publish(&mut self, mut block: NewBlock, memory_max: u64) -> Ordinal {
+    pub fn publish(&mut self, mut block: NewBlock, memory_max: u64) -> Ordinal {
         self.last += 1;
         let ordinal = self.last;
         let size = block.batch.as_ref().map_or(0, |batch| batch.size_bytes() as u64);
@@ -256,7 +108,7 @@ impl State {
         ordinal
     }
 
-    fn take(&mut self) -> Option<Delivery> {
+    pub fn take(&mut self) -> Option<Delivery> {
         for lane in Lane::ALL {
             let blocks = &self.blocks;
             let waits =
@@ -275,7 +127,7 @@ impl State {
         Some(Delivery { id, arrival, place, batch: batch.clone() })
     }
 
-    fn written(&mut self, id: BlockId) {
+    pub fn written(&mut self, id: BlockId) {
         let Some(ordinal) = self.by_id.get(&id).copied() else { return };
         let fresh = |tracked: &&mut Tracked| tracked.progress != Progress::Written;
         let Some(tracked) = self.blocks.get_mut(&ordinal).filter(fresh) else { return };
@@ -294,11 +146,11 @@ impl State {
         }
     }
 
-    fn retry(&mut self, id: BlockId) {
+    pub fn retry(&mut self, id: BlockId) {
         self.wait_again(id, VecDeque::push_front);
     }
 
-    fn read_failed(&mut self, id: BlockId) -> u8 {
+    pub fn read_failed(&mut self, id: BlockId) -> u8 {
         self.wait_again(id, VecDeque::push_back);
         let tracked = self.by_id.get(&id).and_then(|ordinal| self.blocks.get_mut(ordinal));
         tracked.map_or(u8::MAX, |tracked| {
@@ -320,7 +172,17 @@ impl State {
         put(waiting, ordinal);
     }
 
-    fn settle(&mut self, ordinal: Ordinal) {
+    /// Forgets the blocks that are in `durable`.
+    pub fn settle(&mut self, durable: &BlockSet) {
+        for (run, start, end) in durable.intervals() {
+            let bounds = BlockId { run, first: start, rows: 0 }..BlockId { run, first: end, rows: 0 };
+            let whole = self.by_id.range(bounds).filter(|(id, _)| id.end() <= end);
+            let settled: Vec<Ordinal> = whole.map(|(_, ordinal)| *ordinal).collect();
+            settled.into_iter().for_each(|ordinal| self.forget(ordinal));
+        }
+    }
+
+    fn forget(&mut self, ordinal: Ordinal) {
         let Some(tracked) = self.blocks.remove(&ordinal) else { return };
         self.by_id.remove(&tracked.block.id);
         self.memory_used -= tracked.memory_bytes;
@@ -330,12 +192,37 @@ impl State {
     }
 
     /// Up to where everything is in the store.
-    fn stored(&self) -> Ordinal {
+    pub fn stored(&self) -> Ordinal {
         let open = Lane::ALL.into_iter().filter_map(|lane| self.lanes.get(lane).open.first());
         open.min().map_or(self.last, |oldest| oldest - 1)
     }
 
-    fn status(&self, lane: Lane) -> LaneStatus {
+    /// What of the blocks up to `ordinal` is not in the store.
+    pub fn behind(&self, ordinal: Ordinal) -> Option<Behind> {
+        let lanes = || Lane::ALL.into_iter().map(|lane| self.lanes.get(lane));
+        // Few blocks come after a read's ordinal, many may stand before it: the few are taken off the total.
+        let later = lanes().flat_map(|lane| lane.open.range(ordinal + 1..));
+        let later: u64 = later.filter_map(|ordinal| self.blocks.get(ordinal)).map(Tracked::rows).sum();
+        let records = lanes().map(|lane| lane.records).sum::<u64>().saturating_sub(later);
+        let oldest = lanes().filter_map(|lane| lane.open.first()).min()?;
+        let lag = self.blocks.get(oldest).filter(|_| *oldest <= ordinal)?.age();
+        Some(Behind { records, lag })
+    }
+
+    /// Whether blocks that are written, and nothing else, keep the spool from shrinking.
+    pub fn waits_for_flush(&self, crowded: bool) -> bool {
+        if self.written == 0 {
+            return false;
+        }
+        let held = self.segments.oldest_closed().is_some_and(|segment| {
+            // Blocks stand in the order of their segments, so those of the oldest one come first.
+            let mut of_segment = self.blocks.values().take_while(|tracked| tracked.block.place.segment <= segment);
+            of_segment.all(|tracked| tracked.progress == Progress::Written)
+        });
+        crowded || held
+    }
+
+    pub fn status(&self, lane: Lane) -> LaneStatus {
         let state = self.lanes.get(lane);
         let oldest = state.open.first().and_then(|ordinal| self.blocks.get(ordinal));
         let lag = oldest.map_or(Duration::ZERO, Tracked::age);

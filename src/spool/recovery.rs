@@ -148,6 +148,9 @@ impl Reader<'_> {
         let segment = Segment { outlives: outlives.map(|claim| claim.number), ..Segment::default() };
         self.shared.index.segments(|segments| segments.add(self.number, segment));
         let torn = if last && limit.is_none() { self.cut_torn_end(&mut found, nonce) } else { None };
+        if last {
+            self.make_durable();
+        }
         let mut end = PAGE;
         for found in found {
             end = match &found {
@@ -186,6 +189,15 @@ impl Reader<'_> {
             warn!(file:? = self.path, offset = start, error:%; "the torn end of a segment stays where it is");
         }
         Some(Torn { start, cut: cut.is_ok() })
+    }
+
+    /// Syncs what a killed process may have written but not synced: from now on it counts as accepted, and a key in it
+    /// answers a retry.
+    fn make_durable(&self) {
+        let synced = OpenOptions::new().write(true).open(&self.path).and_then(|file| self.shared.disk.sync(&file));
+        if let Err(error) = synced {
+            warn!(file:? = self.path, error:%; "the last segment cannot be synced; it is delivered all the same");
+        }
     }
 
     fn take_up(&mut self, header: BlockHeader, keys: &[KeyRecord]) {

@@ -1,5 +1,6 @@
 //! Deleting: segments whose blocks are all settled, after their keys are safe, and key files that have expired.
 
+use std::io;
 use std::sync::Mutex;
 
 use log::warn;
@@ -52,13 +53,19 @@ impl Sweeper {
     }
 }
 
-fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) -> std::io::Result<()> {
+fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) -> io::Result<()> {
     let records: Vec<KeyRecord> = {
         let mut keys = locked(&shared.keys);
         keys.expire(Timestamp::now());
         doomed.iter().flat_map(|(number, _)| keys.of_segment(*number)).collect()
     };
-    write_keys(shared, key_files, &records)?;
+    let no_room = match write_keys(shared, key_files, &records) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => true,
+        other => {
+            other?;
+            false
+        }
+    };
     for (number, _) in doomed {
         shared.disk.remove(&segment_path(&shared.folder, *number))?;
     }
@@ -66,10 +73,14 @@ fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) 
     shared.disk.sync_folder(&shared.folder)?;
     shared.index.segments(|segments| doomed.iter().for_each(|(number, _)| segments.remove(*number)));
     shared.budget.remove_used(doomed.iter().map(|(_, bytes)| bytes).sum());
+    if no_room && write_keys(shared, key_files, &records).is_err() {
+        // A full disk must drain all the same. This process still knows the keys; the next one will not.
+        locked(&shared.keys).lost(Timestamp::now());
+    }
     Ok(())
 }
 
-fn write_keys(shared: &Shared, key_files: &mut Vec<KeyFile>, records: &[KeyRecord]) -> std::io::Result<()> {
+fn write_keys(shared: &Shared, key_files: &mut Vec<KeyFile>, records: &[KeyRecord]) -> io::Result<()> {
     let Some(newest) = records.iter().map(|record| record.at).max() else { return Ok(()) };
     let number = key_files.iter().map(|file| file.number).max().unwrap_or(0) + 1;
     key_file::write(&shared.disk, &key_path(&shared.folder, number), records)?;
@@ -78,7 +89,7 @@ fn write_keys(shared: &Shared, key_files: &mut Vec<KeyFile>, records: &[KeyRecor
 }
 
 /// Deletes expired key files, and merges the others if they are many.
-fn expire(shared: &Shared, key_files: &mut Vec<KeyFile>) -> std::io::Result<()> {
+fn expire(shared: &Shared, key_files: &mut Vec<KeyFile>) -> io::Result<()> {
     let window = i64::try_from(shared.settings.idempotency_window.as_nanos()).unwrap_or(i64::MAX);
     let oldest = Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_sub(window));
     let (mut kept, mut dropped): (Vec<KeyFile>, Vec<KeyFile>) =

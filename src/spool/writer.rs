@@ -1,31 +1,23 @@
 //! The writer: one thread that forms commit groups, makes them durable, and answers.
 
-use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use sluice_model::{RecordId, RunId, Timestamp};
 
+use super::active::Active;
 use super::delivery::{NewBlock, Place};
-use super::disk;
 use super::group::{Part, Ready, compose};
 use super::queue::{Pending, Taken};
 use super::recovery::{Recovered, segment_path};
-use super::segment::{PAGE, Predecessor, SegmentHeader, ZEROS, push_slices, to_page};
+use super::segment::{PAGE, Predecessor, SegmentHeader, push_slices};
 use super::segments::Segment;
 use super::{Shared, SpoolError, locked};
-use crate::config::Durability;
 
-/// How long a segment is at first; it doubles as it fills.
-const FIRST_BYTES: u64 = 1 << 20;
 /// How long the file of a spool with nothing in it may be.
 const IDLE_BYTES: u64 = 4 << 20;
-/// Groups below this are written over zeros.
-const SMALL_GROUP_BYTES: u64 = 128 << 10;
-/// How far ahead zeros are written.
-const ZEROED_BYTES: u64 = 512 << 10;
 /// After how long without work the writer tidies up.
 const IDLE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 /// How long the writer waits after a failure before it opens a new segment, at first and at most.
@@ -46,21 +38,6 @@ pub(super) struct Writer {
     doubtful: Option<Active>,
     retry_wait: Duration,
     retry_at: Option<Instant>,
-}
-
-/// The segment that is written.
-#[derive(Debug)]
-struct Active {
-    file: File,
-    number: u64,
-    nonce: u64,
-    /// Where the next block goes.
-    end: u64,
-    /// How long the file is.
-    allocated: u64,
-    /// Up to where zeros have been written.
-    zeroed: u64,
-    groups: u64,
 }
 
 /// Sees to it that nobody waits for a writer that is gone.
@@ -239,7 +216,7 @@ impl Writer {
             created: Timestamp::now(),
             predecessor: self.predecessor,
         };
-        match self.make_segment(&header) {
+        match Active::make(&self.shared, &header) {
             Ok(active) => {
                 let outlives = self.predecessor.filter(|before| before.abandoned).map(|before| before.number);
                 let segment = Segment { bytes: PAGE, outlives, ..Segment::default() };
@@ -264,26 +241,6 @@ impl Writer {
                 Err(self.fail(&format!("a new segment cannot be opened: {error}")))
             }
         }
-    }
-
-    fn make_segment(&self, header: &SegmentHeader) -> io::Result<Active> {
-        let Shared { disk, folder, settings, .. } = &*self.shared;
-        let path = segment_path(folder, header.number);
-        let unfinished = disk::unfinished(&path);
-        let allocated = FIRST_BYTES.min(to_page(settings.segment_bytes)).max(2 * PAGE);
-        let made = disk.create(&unfinished).and_then(|file| {
-            disk.allocate(&file, allocated)?;
-            disk.write_at(&file, &mut [IoSlice::new(&header.encode())], 0)?;
-            disk.sync(&file)?;
-            Ok(file)
-        });
-        let file = made.inspect_err(|_| {
-            // If this fails too, the next start removes it.
-            let _ = disk.remove(&unfinished);
-        })?;
-        disk.rename(&unfinished, &path)?;
-        let (number, nonce) = (header.number, header.nonce);
-        Ok(Active { file, number, nonce, end: PAGE, allocated, zeroed: PAGE, groups: 0 })
     }
 
     /// Ends the segment that is written; it is whole.
@@ -333,34 +290,5 @@ impl Writer {
             }
         }
         self.shared.sweeper.sweep(&self.shared);
-    }
-}
-
-impl Active {
-    /// Writes `slices`, `bytes` long, behind the last block, and syncs them.
-    fn write(&mut self, shared: &Shared, mut slices: Vec<IoSlice<'_>>, bytes: u64) -> io::Result<()> {
-        let end = self.end + bytes;
-        if end > self.allocated {
-            let doubled = (2 * self.allocated).min(to_page(shared.settings.segment_bytes));
-            self.allocated = doubled.max(to_page(end));
-            shared.disk.allocate(&self.file, self.allocated)?;
-        }
-        let mut zeroed = self.zeroed.max(end);
-        if bytes < SMALL_GROUP_BYTES && end > self.zeroed {
-            // Writing into pages that were only allocated changes extents, which each sync would have to journal.
-            let zeros_to = (end + ZEROED_BYTES).min(self.allocated);
-            slices.extend((end..zeros_to).step_by(PAGE as usize).map(|_| IoSlice::new(&ZEROS)));
-            zeroed = zeros_to;
-        }
-        shared.disk.write_at(&self.file, &mut slices, self.end)?;
-        if shared.settings.durability == Durability::Fsync {
-            let begun = Instant::now();
-            shared.disk.sync(&self.file)?;
-            shared.metrics.fsyncs.inc();
-            shared.metrics.fsync_seconds.observe(begun.elapsed().as_secs_f64());
-        }
-        self.end = end;
-        self.zeroed = zeroed;
-        Ok(())
     }
 }

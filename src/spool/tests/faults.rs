@@ -28,7 +28,9 @@ impl Faults {
         for (failed, times) in failing.iter_mut() {
             if *failed == step && *times > 0 {
                 *times -= 1;
-                return Err(io::Error::other(format!("{step:?} was made to fail")));
+                let full = matches!(step, Step::Create | Step::Allocate);
+                let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+                return Err(io::Error::new(kind, format!("{step:?} was made to fail")));
             }
         }
         Ok(())

@@ -85,3 +85,19 @@ fn the_key_of_a_failed_group_is_free_again() {
     assert!(!receipt.replayed);
     assert_eq!(drain(&spool).len(), 3);
 }
+
+#[test]
+fn a_full_disk_drains_although_keys_need_room() {
+    let fixture = Fixture::new();
+    let spool = fixture.open();
+    append(&spool, batch(3), KEY).unwrap();
+    drop(spool);
+    let spool = fixture.open();
+    fixture.faults.fail(Step::Create, 1);
+    let block = next(&spool).unwrap();
+    settle(&spool, &[block.id]);
+    assert_eq!(fixture.files(".log").len(), 1, "only the active one is left");
+    assert_eq!(fixture.files(".keys").len(), 1, "written when there was room again");
+    drop(spool);
+    assert!(append(&fixture.open(), batch(3), KEY).unwrap().replayed);
+}

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::super::disk::Step;
 use super::*;
-use crate::config::Durability;
 
 #[derive(Debug, Clone)]
 enum Action {
+    /// Appends while a step of the disk fails.
     Append {
         rows: usize,
         severity: Severity,
         key: Option<u8>,
+        fault: Option<Step>,
     },
     /// Takes a block, and says what came of it.
     Deliver {
@@ -30,8 +32,10 @@ fn action() -> impl Strategy<Value = Action> {
     let severity = prop::sample::select(vec![Severity::Info, Severity::Warn, Severity::Error]);
     let key = prop::option::weighted(0.3, 0_u8..6);
     let rows = prop_oneof![4 => 0_usize..20, 1 => 990_usize..1010];
+    let fault = prop::option::weighted(0.1, prop::sample::select(vec![Step::Write, Step::Sync, Step::Rename]));
     prop_oneof![
-        8 => (rows, severity, key).prop_map(|(rows, severity, key)| Action::Append { rows, severity, key }),
+        8 => (rows, severity, key, fault)
+            .prop_map(|(rows, severity, key, fault)| Action::Append { rows, severity, key, fault }),
         6 => prop::bool::weighted(0.7).prop_map(|written| Action::Deliver { written }),
         2 => (1_usize..4).prop_map(|every| Action::Settle { every }),
         1 => Just(Action::Reopen),
@@ -52,11 +56,18 @@ struct Model {
 }
 
 impl Model {
-    fn append(&mut self, spool: &Spool, rows: usize, severity: Severity, key: Option<u8>) {
+    fn append(&mut self, spool: &Spool, rows: usize, severity: Severity, key: Option<u8>, fault: bool) {
         let messages: Vec<String> = (0..rows).map(|row| format!("message {}", self.messages + row)).collect();
         self.messages += rows;
         let idempotency = key.map(|key| IdempotencyKey { key: u128::from(key), request: 7 });
-        let receipt = append(spool, batch_of(severity, &messages), idempotency).unwrap();
+        let receipt = match append(spool, batch_of(severity, &messages), idempotency) {
+            Ok(receipt) => receipt,
+            // Nothing of it may ever be seen, once the spool writes again.
+            Err(SpoolError::Failed(_)) if fault => {
+                return eventually("it writes again", || spool.status().refusing.is_none());
+            }
+            Err(error) => panic!("{error}"),
+        };
         if let Some(before) = key.and_then(|key| self.keys.get(&key)) {
             assert_eq!((receipt.first, receipt.rows, receipt.replayed), (before.first, before.rows, true));
             return;
@@ -121,12 +132,15 @@ proptest! {
         let mut fixture = Fixture::new();
         fixture.settings.memory_bytes = memory_bytes;
         fixture.settings.segment_bytes = segment_bytes;
-        fixture.settings.durability = Durability::Os;
         let mut spool = fixture.open();
         let mut model = Model::default();
         for action in actions {
             match action {
-                Action::Append { rows, severity, key } => model.append(&spool, rows, severity, key),
+                Action::Append { rows, severity, key, fault } => {
+                    fault.into_iter().for_each(|step| fixture.faults.fail(step, 1));
+                    model.append(&spool, rows, severity, key, fault.is_some());
+                    fixture.faults.heal();
+                }
                 Action::Deliver { written } => drop(model.deliver(&spool, written)),
                 Action::Settle { every } => model.settle(&spool, every),
                 Action::Reopen => {
