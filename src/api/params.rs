@@ -96,7 +96,7 @@ fn explain_unknown(unknown: &str, known: &[&str], beside_q: bool) -> String {
         None => detail.push_str(&format!(": known are {}", known.join(", "))),
     }
     if beside_q {
-        detail.push_str(" If it is a part of q: write its `&` as AND, or as %26.");
+        detail.push_str("; if it is a part of q, write the `&` there as AND or %26");
     }
     detail
 }

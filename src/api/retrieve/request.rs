@@ -1,6 +1,7 @@
 //! What a retrieve asks for, read from its query string.
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
 use sluice_model::{Severity, Timestamp};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -41,6 +42,8 @@ pub(super) struct Request {
     /// Its `limit` is absent where everything is asked for, as a stream.
     pub query: Query,
     pub format: Format,
+    /// Whether the answer is sent without its body.
+    pub is_head: bool,
     /// A hash of all that the conditions say, as they were written.
     hash: u128,
     /// The path and the query string without its cursor.
@@ -76,7 +79,7 @@ impl Request {
         };
         let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
         let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
-        Ok(Request { query, format, hash, target: target(request) })
+        Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target: target(request) })
     }
 
     /// The URL of the page after the one that ends with the record at `last`.

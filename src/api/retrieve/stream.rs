@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
@@ -39,8 +38,7 @@ pub(super) async fn answer(
     settings: QuerySettings,
     mut response: HttpResponseBuilder,
 ) -> Result<HttpResponse, Problem> {
-    let Request { query, format, .. } = request;
-    let content_type = format.content_type();
+    let Request { query, format, is_head, .. } = request;
     let mut head = Vec::new();
     format.begin(&mut head);
     let mut feed = Feed {
@@ -53,9 +51,14 @@ pub(super) async fn answer(
         given: None,
     };
     let page = feed.search().await?;
-    feed.take(page).await?;
-    // A body that is no stream has a type of its own otherwise.
-    Ok(response.insert_header((CONTENT_TYPE, content_type)).streaming(try_unfold(feed, Feed::next)))
+    if is_head {
+        // A body is run to its end, although it is not sent.
+        feed.finished = true;
+        feed.chunk = Bytes::new();
+    } else {
+        feed.take(page).await?;
+    }
+    Ok(response.streaming(try_unfold(feed, Feed::next)))
 }
 
 /// What is left of an answer.
