@@ -9,6 +9,7 @@ pub mod keys;
 mod layers;
 mod value;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -223,8 +224,9 @@ impl Settings {
         if self.spool.bytes_max < 2 * self.spool.segment_bytes {
             return Err(layers.refuse("spool.bytes_max", "at least twice spool.segment_bytes"));
         }
-        if self.limits.inflight_bytes < self.limits.body_bytes {
-            return Err(layers.refuse("limits.inflight_bytes", "at least limits.body_bytes"));
+        // A quarter of the bytes in hand is for small bodies alone.
+        if self.limits.inflight_bytes / 4 * 3 < self.limits.body_bytes + self.limits.body_bytes / 2 {
+            return Err(layers.refuse("limits.inflight_bytes", "at least twice limits.body_bytes"));
         }
         if self.limits.record_bytes > self.limits.body_bytes {
             return Err(layers.refuse("limits.record_bytes", "at most limits.body_bytes"));
@@ -315,6 +317,22 @@ fn mongodb(layers: &Layers) -> Result<MongoSettings, ConfigError> {
         write_timeout: layers.period("mongodb.write_timeout")?,
         read_timeout: layers.period("mongodb.read_timeout")?,
     })
+}
+
+/// The effective configuration as the file that would give it, secrets redacted.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for (path, value) in &self.effective {
+            let (of, name) = path.split_once('.').unwrap_or(("", path));
+            if of != section {
+                writeln!(f, "\n[{of}]")?;
+                section = of;
+            }
+            writeln!(f, "{name} = {}", toml::Value::String(value.clone()))?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for Settings {

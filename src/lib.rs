@@ -4,6 +4,7 @@
 //! use only those above it.
 
 pub mod config;
+pub mod telemetry;
 
 pub mod batch;
 pub mod query;
@@ -11,4 +12,10 @@ pub mod query;
 pub mod spool;
 pub mod store;
 
+pub mod ingest;
 pub mod worker;
+
+pub mod decode;
+pub mod error;
+
+pub mod cli;

@@ -76,6 +76,11 @@ impl LogBatchBuilder {
         self.touched.len()
     }
 
+    /// How many different attributes the records have, the one in hand included.
+    pub fn attribute_names(&self) -> usize {
+        self.attributes.len()
+    }
+
     /// Appends an attribute of the record in hand. The same value twice counts once.
     ///
     /// # Errors
@@ -108,6 +113,10 @@ impl LogBatchBuilder {
             if let Some(attribute) = self.attributes.get_mut(index) {
                 attribute.pop();
             }
+        }
+        // Names that only this record had are the last ones; a refused record must not use up the batch's names.
+        while let Some(unused) = self.attributes.pop_if(|attribute| attribute.cells.is_empty()) {
+            self.by_name.remove(&unused.name);
         }
     }
 

@@ -58,7 +58,7 @@ fn a_bad_value_is_one_line_with_key_value_and_what_is_allowed() {
         (
             "SLUICE_LIMITS__INFLIGHT_BYTES",
             "2MiB",
-            "limits.inflight_bytes = \"2MiB\": use at least limits.body_bytes (environment SLUICE_LIMITS__INFLIGHT_BYTES)",
+            "limits.inflight_bytes = \"2MiB\": use at least twice limits.body_bytes (environment SLUICE_LIMITS__INFLIGHT_BYTES)",
         ),
     ] {
         assert_eq!(resolve(&[(variable, value)]).unwrap_err(), message);
@@ -104,4 +104,15 @@ fn sizes_and_periods_take_units() {
     for (text, millis) in [("5", Some(5000)), ("250ms", Some(250)), ("1.5h", Some(5_400_000)), ("-1s", None)] {
         assert_eq!(text.parse::<Period>().ok().map(|period| period.0.as_millis()), millis, "{text}");
     }
+}
+
+#[test]
+fn the_shown_configuration_is_a_file_that_gives_it() {
+    let shown = Settings::default().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, &shown).unwrap();
+    let mut layers = Layers::default();
+    layers.add_file(&file).unwrap();
+    assert_eq!(Settings::resolve(&layers).unwrap().to_string(), shown);
 }

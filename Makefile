@@ -1,0 +1,38 @@
+# What one does with this repository. `make` alone lists it.
+
+CARGO ?= cargo
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt clippy docs deny bench docker
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
+	$(CARGO) run --release --locked --bin sluice -- $(ARGS)
+
+test: ## Run every test of the workspace, on both stores
+	tests/mongo/prepare
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+lint: fmt clippy docs deny ## Check format, lints, docs and dependencies
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+deny:
+	$(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
+
+bench: ## Measure ingest: records a second, CPU a record, memory; ARGS="RECORDS BATCH"
+	benches/ingest $(ARGS)
+
+docker: ## Build the images sluice and sluice-producer
+	docker build --tag sluice .
+	docker build --tag sluice-producer --file producer/Dockerfile .

@@ -1,0 +1,138 @@
+//! The command line: subcommands, and a flag for every key of the configuration.
+
+mod health;
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::config::keys::KEYS;
+use crate::config::{ConfigError, Layers, Settings};
+use crate::telemetry::VERSION;
+
+pub use health::health;
+
+/// What the program is asked to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Run the server.
+    Serve(Start),
+    /// Check the configuration and print the effective one.
+    ShowConfig(Start),
+    /// Ask a running server whether it is healthy.
+    Health {
+        /// The server's URL; by default, where the configuration says that it listens.
+        url: Option<String>,
+        /// The configuration, for that default.
+        start: Start,
+    },
+}
+
+/// A configuration, and what was odd about it without being wrong.
+#[derive(Debug)]
+pub struct Start {
+    /// The valid configuration.
+    pub settings: Settings,
+    /// `SLUICE_*` variables that are no key.
+    pub unknown_variables: Vec<String>,
+}
+
+/// Reads the command line, the environment and the configuration file. Ends the process on `--help`, `--version` and a
+/// command line that cannot be understood (exit 64).
+///
+/// # Errors
+/// [`ConfigError`], if the configuration cannot be used.
+pub fn read() -> Result<Task, ConfigError> {
+    let matches = command().try_get_matches().unwrap_or_else(|error| {
+        // A message that cannot be printed leaves nothing better to do.
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { 64 } else { 0 })
+    });
+    let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
+    let start = start(matches)?;
+    Ok(match name {
+        "config" => Task::ShowConfig(start),
+        "health" => Task::Health { url: matches.get_one::<String>("url").cloned(), start },
+        _ => Task::Serve(start),
+    })
+}
+
+/// The whole command line.
+pub fn command() -> Command {
+    let check = Arg::new("check").long("check").num_args(0).help("Check and print; what it does without this flag too");
+    let url = Arg::new("url").long("url").value_name("URL").help("The server's URL [default: from the configuration]");
+    Command::new("sluice")
+        .version(VERSION)
+        .about("A log aggregator that loses nothing it has accepted")
+        .after_help("Every key has three forms: a flag, an environment variable and a line in the file. Flags win over the environment, that over the file.")
+        .args(flags())
+        .args_conflicts_with_subcommands(false)
+        .subcommand(Command::new("serve").about("Runs the server (the default)").args(flags()))
+        .subcommand(
+            Command::new("config")
+                .about("Checks the configuration and prints the effective one")
+                .arg(check)
+                .args(flags()),
+        )
+        .subcommand(Command::new("health").about("Asks a running server whether it is healthy").arg(url).args(flags()))
+}
+
+/// The flags of all keys, and the one that names the file.
+fn flags() -> Vec<Arg> {
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("SLUICE_CONFIG")
+        .value_parser(value_parser!(PathBuf))
+        .help("A configuration file in TOML");
+    let keys = KEYS.iter().map(|key| {
+        let heading = key.path.split_once('.').map_or("General".to_owned(), |(section, _)| format!("[{section}]"));
+        Arg::new(key.path)
+            .long(key.flag())
+            .value_name("VALUE")
+            .allow_hyphen_values(true)
+            .help_heading(heading)
+            .help(format!("{}: {} [{}] [default: {}]", sentence(key.help), key.allowed, key.variable(), key.default))
+    });
+    std::iter::once(file).chain(keys).collect()
+}
+
+/// The text with its first letter in upper case.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn start(matches: &ArgMatches) -> Result<Start, ConfigError> {
+    let mut layers = Layers::default();
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        layers.add_file(path)?;
+    }
+    // A variable that is no Unicode can be no value of ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let unknown_variables = layers.add_environment(variables)?;
+    for key in KEYS {
+        if let Some(value) = matches.get_one::<String>(key.path) {
+            layers.add_flag(key, value.clone());
+        }
+    }
+    Ok(Start { settings: Settings::resolve(&layers)?, unknown_variables })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_has_a_flag_of_each_subcommand() {
+        let matches = command().try_get_matches_from(["sluice", "serve", "--spool-durability", "os"]).unwrap();
+        let (_, matches) = matches.subcommand().unwrap();
+        assert_eq!(start(matches).unwrap().settings.spool.durability, crate::config::Durability::Os);
+        assert!(command().try_get_matches_from(["sluice", "--spol-durability", "os"]).is_err());
+    }
+}

@@ -1,0 +1,311 @@
+//! One record: its members to the builder, the fixed fields by the order of their names.
+
+use sluice_model::{Severity, Timestamp};
+
+use super::cursor::{Cursor, Value};
+use super::fault::SyntaxError;
+use super::fields::{Claim, Field};
+use super::scalar::{Scalar, shown};
+use super::text::Text;
+use super::{ATTRIBUTE_NAME_BYTES_MAX, Options};
+use crate::batch::{AttributeRef, LogBatch, LogBatchBuilder};
+
+const ATTRIBUTES: &str = "attributes";
+const ID: &str = "id";
+const TWICE: &str = "stands twice with different values";
+
+/// Why a record is bad.
+pub enum RecordError {
+    /// It is faulty JSON.
+    Syntax(SyntaxError),
+    /// It is JSON, but not a record that can be kept.
+    Refused {
+        /// The field at fault.
+        field: Option<String>,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl From<SyntaxError> for RecordError {
+    fn from(error: SyntaxError) -> Self {
+        RecordError::Syntax(error)
+    }
+}
+
+fn refused(field: &str, detail: impl Into<String>) -> RecordError {
+    RecordError::Refused { field: Some(field.to_owned()), detail: detail.into() }
+}
+
+/// A value under a name that a fixed field may have.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    name: &'a str,
+    claim: Claim,
+    value: Scalar<'a>,
+}
+
+/// Decodes the records of one body, one after the other, and reuses its buffers for each.
+pub struct RecordDecoder<'a> {
+    options: &'a Options,
+    builder: LogBatchBuilder,
+    /// The best candidate for each field so far, by the place in [`Field::ALL`].
+    chosen: [Option<Candidate<'a>>; Field::ALL.len()],
+    /// Candidates that mean "absent".
+    empty: Vec<Candidate<'a>>,
+    id: Option<Scalar<'a>>,
+    has_attributes_object: bool,
+    /// The path of the object in hand, with a dot behind each name.
+    path: String,
+    name: String,
+    scratch: String,
+    texts: [String; 3],
+}
+
+impl<'a> RecordDecoder<'a> {
+    /// Starts a batch.
+    pub fn new(options: &'a Options) -> RecordDecoder<'a> {
+        RecordDecoder {
+            options,
+            builder: LogBatchBuilder::new(),
+            chosen: [None; Field::ALL.len()],
+            empty: Vec::new(),
+            id: None,
+            has_attributes_object: false,
+            path: String::new(),
+            name: String::new(),
+            scratch: String::new(),
+            texts: Default::default(),
+        }
+    }
+
+    /// Reads the record at the cursor; of a bad one nothing is kept, and the cursor is anywhere within it.
+    pub fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), RecordError> {
+        let outcome = self.try_read(cursor);
+        if outcome.is_err() {
+            self.builder.rollback();
+        }
+        outcome
+    }
+
+    /// Makes the batch of all good records.
+    pub fn finish(self) -> LogBatch {
+        self.builder.finish()
+    }
+
+    fn try_read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), RecordError> {
+        self.chosen = [None; Field::ALL.len()];
+        self.empty.clear();
+        self.id = None;
+        self.has_attributes_object = false;
+        self.path.clear();
+        let start = cursor.position();
+        if let Value::Scalar(other) = cursor.value(0)? {
+            let detail = format!("a record is a JSON object, not {}", other.kind());
+            return Err(RecordError::Refused { field: None, detail });
+        }
+        if !cursor.take(b'}') {
+            self.members(cursor, 1, false)?;
+        }
+        let limit = self.options.limits.record_bytes;
+        let length = cursor.position() - start;
+        if length > limit {
+            let detail = format!("the record has {length} bytes; {limit} are allowed (limits.record_bytes)");
+            return Err(RecordError::Refused { field: None, detail });
+        }
+        self.commit()
+    }
+
+    /// Reads the members of an object that has some, up to its end.
+    fn members(&mut self, cursor: &mut Cursor<'a>, depth: usize, in_attributes: bool) -> Result<(), RecordError> {
+        loop {
+            let name = cursor.name()?;
+            match cursor.value(depth)? {
+                Value::Scalar(value) => self.named(name, |this, name| this.scalar(name, value, in_attributes))?,
+                Value::Object => self.object(cursor, name, depth, in_attributes)?,
+            }
+            if !cursor.another_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads an object from behind its `{`.
+    fn object(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        name: Text<'a>,
+        depth: usize,
+        in_attributes: bool,
+    ) -> Result<(), RecordError> {
+        let empty = cursor.take(b'}');
+        let top_level = self.path.is_empty() && !in_attributes;
+        if top_level && name.resolve(&mut self.scratch) == ATTRIBUTES {
+            self.has_attributes_object = true;
+            return if empty { Ok(()) } else { self.members(cursor, depth + 1, true) };
+        }
+        if empty {
+            return self.named(name, |this, name| this.attribute(name, AttributeRef::Json("{}")));
+        }
+        let length = self.path.len();
+        self.path.push_str(name.resolve(&mut self.scratch));
+        if self.path.len() > ATTRIBUTE_NAME_BYTES_MAX {
+            return Err(name_too_long(&self.path));
+        }
+        self.path.push('.');
+        self.members(cursor, depth + 1, in_attributes)?;
+        self.path.truncate(length);
+        Ok(())
+    }
+
+    /// Calls `with` with the whole path of the member `name` of the object in hand.
+    #[inline]
+    fn named(
+        &mut self,
+        name: Text<'a>,
+        with: impl FnOnce(&mut Self, &str) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        if let (Text::Plain(name), true) = (name, self.path.is_empty()) {
+            return with(self, name);
+        }
+        let mut path = std::mem::take(&mut self.name);
+        path.clear();
+        path.push_str(&self.path);
+        path.push_str(name.resolve(&mut self.scratch));
+        let outcome = with(self, &path);
+        self.name = path;
+        outcome
+    }
+
+    fn scalar(&mut self, name: &str, value: Scalar<'a>, in_attributes: bool) -> Result<(), RecordError> {
+        if in_attributes {
+            return self.scalar_attribute(name, value);
+        }
+        if let Some((name, claim)) = self.options.fields.find(name) {
+            return self.candidate(Candidate { name, claim, value });
+        }
+        if name == ID {
+            return match self.id.replace(value) {
+                Some(first) if first != value => Err(refused(ID, TWICE)),
+                _ => Ok(()),
+            };
+        }
+        self.scalar_attribute(name, value)
+    }
+
+    /// Keeps the best name of a field; a worse one is an attribute.
+    fn candidate(&mut self, new: Candidate<'a>) -> Result<(), RecordError> {
+        if self.empty.iter().any(|old| old.claim == new.claim && old.value != new.value) {
+            return Err(refused(new.name, TWICE));
+        }
+        let Some(chosen) = self.chosen.get_mut(new.claim.field as usize) else { return Ok(()) };
+        let worse = match *chosen {
+            Some(old) if old.claim == new.claim => {
+                return if old.value == new.value { Ok(()) } else { Err(refused(new.name, TWICE)) };
+            }
+            _ if new.means_absent() => {
+                self.empty.push(new);
+                return Ok(());
+            }
+            Some(old) if old.claim.rank < new.claim.rank => Some(new),
+            _ => chosen.replace(new),
+        };
+        worse.map_or(Ok(()), |worse| self.scalar_attribute(worse.name, worse.value))
+    }
+
+    fn scalar_attribute(&mut self, name: &str, value: Scalar<'a>) -> Result<(), RecordError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = self.attribute(name, value.attribute(&mut scratch));
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn attribute(&mut self, name: &str, value: AttributeRef<'_>) -> Result<(), RecordError> {
+        if name.len() > ATTRIBUTE_NAME_BYTES_MAX {
+            return Err(name_too_long(name));
+        }
+        self.builder.attribute(name, value).map_err(|error| refused(name, error.to_string()))?;
+        let limits = &self.options.limits;
+        if self.builder.pending_attributes() > limits.record_attributes {
+            let limit = limits.record_attributes;
+            return Err(refused(
+                name,
+                format!("more than {limit} attributes in one record (limits.record_attributes)"),
+            ));
+        }
+        if self.builder.attribute_names() > limits.batch_attribute_names {
+            let limit = limits.batch_attribute_names;
+            let detail = format!("more than {limit} attribute names in one batch (limits.batch_attribute_names)");
+            return Err(refused(name, detail));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), RecordError> {
+        self.settle_leftovers()?;
+        if self.chosen.iter().all(Option::is_none) && self.builder.pending_attributes() == 0 {
+            let detail = "neither a message nor any other field".to_owned();
+            return Err(RecordError::Refused { field: None, detail });
+        }
+        let [timestamp, level, service, message] = self.chosen;
+        let timestamp = timestamp.map_or(Ok(self.options.arrival), Candidate::timestamp)?;
+        let [level_text, service_text, message_text] = &mut self.texts;
+        let level = level.map(|level| (level.name, level.value.text(level_text)));
+        let (severity, level) = match level {
+            Some((name, level)) => (self.options.severity(name, level)?, level),
+            None => (Severity::Info, Severity::Info.name()),
+        };
+        let service = service.map_or("", |service| service.value.text(service_text));
+        let message = message.map_or("", |message| message.value.text(message_text));
+        self.builder.commit(timestamp, severity, level, service, message);
+        Ok(())
+    }
+
+    /// Decides about what could not be placed before the record's end: the id, and names that were empty.
+    fn settle_leftovers(&mut self) -> Result<(), RecordError> {
+        if let Some(id) = self.id.take()
+            && !(self.has_attributes_object && id.is_our_id())
+        {
+            self.scalar_attribute(ID, id)?;
+        }
+        while let Some(empty) = self.empty.pop() {
+            let chosen = self.chosen.iter().flatten().find(|chosen| chosen.claim.field == empty.claim.field);
+            if chosen.is_some_and(|chosen| chosen.claim.rank < empty.claim.rank) {
+                self.scalar_attribute(empty.name, empty.value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    fn severity(&self, name: &str, level: &str) -> Result<Severity, RecordError> {
+        let known = Severity::from_name(level).or(self.limits.unknown_level);
+        known.ok_or_else(|| {
+            let level = shown(level);
+            refused(name, format!("unknown level {level:?}: use TRACE, DEBUG, INFO, WARN, ERROR or FATAL"))
+        })
+    }
+}
+
+fn name_too_long(name: &str) -> RecordError {
+    refused(&shown(name), format!("a name of more than {ATTRIBUTE_NAME_BYTES_MAX} bytes"))
+}
+
+impl Candidate<'_> {
+    /// Whether the value says that there is none.
+    fn means_absent(&self) -> bool {
+        match self.value {
+            Scalar::Null => true,
+            Scalar::Text(text) => text.is_empty() && self.claim.field != Field::Message,
+            _ => false,
+        }
+    }
+
+    fn timestamp(self) -> Result<Timestamp, RecordError> {
+        match self.value.timestamp() {
+            Some(parsed) => parsed.map_err(|error| refused(self.name, error.to_string())),
+            None => Err(refused(self.name, format!("a time is a string or a number, not {}", self.value.kind()))),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The tests that see Sluice from outside.
+
+// Everything here is a test, also the helpers, which clippy cannot tell.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod tidy;
