@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::config::keys::KEYS;
-use crate::config::{ConfigError, Layers, Settings};
+use crate::config::{ConfigError, Layers, Settings, StoreTarget};
+use crate::store::mongodb::{MongoConfigError, MongoStore};
 use crate::telemetry::VERSION;
 
 pub use health::health;
@@ -109,14 +110,22 @@ fn start(matches: &ArgMatches) -> Result<Start, ConfigError> {
         layers.add_file(path)?;
     }
     // A variable that is no Unicode can be no value of ours.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let unknown_variables = layers.add_environment(variables)?;
     for key in KEYS {
         if let Some(value) = matches.get_one::<String>(key.path) {
             layers.add_flag(key, value.clone());
         }
     }
-    Ok(Start { settings: Settings::resolve(&layers)?, unknown_variables })
+    let settings = Settings::resolve(&layers)?;
+    if let StoreTarget::MongoDb(uri) = &settings.store {
+        let refused = |error: MongoConfigError| {
+            ConfigError::new("store", &settings.store.to_string(), &error.to_string().replace('\n', " "))
+        };
+        MongoStore::check(uri).map_err(refused)?;
+    }
+    Ok(Start { settings, unknown_variables })
 }
 
 #[cfg(test)]

@@ -50,15 +50,23 @@ impl ProblemKind {
     fn entry(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             ProblemKind::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
-            ProblemKind::InvalidRecords => (StatusCode::BAD_REQUEST, "invalid-records", "Records of the batch are invalid"),
+            ProblemKind::InvalidRecords => {
+                (StatusCode::BAD_REQUEST, "invalid-records", "Records of the batch are invalid")
+            }
             ProblemKind::InvalidParameter => (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid"),
             ProblemKind::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             ProblemKind::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method")
             }
-            ProblemKind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No acceptable form of answer"),
-            ProblemKind::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly"),
-            ProblemKind::KeyReused => (StatusCode::CONFLICT, "key-reused", "The Idempotency-Key belongs to another request"),
+            ProblemKind::NotAcceptable => {
+                (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No acceptable form of answer")
+            }
+            ProblemKind::RequestTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly")
+            }
+            ProblemKind::KeyReused => {
+                (StatusCode::CONFLICT, "key-reused", "The Idempotency-Key belongs to another request")
+            }
             ProblemKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is over a limit"),
             ProblemKind::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body's form is not supported")

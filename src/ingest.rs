@@ -82,7 +82,12 @@ impl Ingest {
         let metrics = Metrics::default();
         registry.register("sluice_accepted_records", "Records accepted", metrics.records.clone());
         registry.register("sluice_accepted_batches", "Batches accepted", metrics.batches.clone());
-        registry.register_with_unit("sluice_accepted", "Body bytes accepted, decompressed", Unit::Bytes, metrics.bytes.clone());
+        registry.register_with_unit(
+            "sluice_accepted",
+            "Body bytes accepted, decompressed",
+            Unit::Bytes,
+            metrics.bytes.clone(),
+        );
         registry.register("sluice_refused_records", "Records refused, by reason", metrics.refused_records.clone());
         registry.register("sluice_refused_batches", "Batches refused, by reason", metrics.refused_batches.clone());
         registry.register_with_unit(

@@ -18,4 +18,7 @@ pub mod worker;
 pub mod decode;
 pub mod error;
 
+pub mod api;
+
+pub mod app;
 pub mod cli;

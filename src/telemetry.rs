@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use env_logger::{Builder, Env, WriteStyle};
-use log::kv::{Key, Source, Value, VisitSource};
+use log::kv::{Key, Value, VisitSource};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;

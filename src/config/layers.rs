@@ -15,6 +15,13 @@ use super::value::{ByteSize, Period, redact};
 #[error("{0}")]
 pub struct ConfigError(String);
 
+impl ConfigError {
+    /// The error for a value that only another part can judge; `shown` is that value without secrets.
+    pub fn new(path: &str, shown: &str, reason: &str) -> ConfigError {
+        ConfigError(format!("{path} = {shown:?}: {reason}"))
+    }
+}
+
 /// The values that were given, by key, as text.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {

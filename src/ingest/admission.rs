@@ -104,7 +104,9 @@ mod tests {
         block_on(async {
             let admission = Admission::new(1 << 20);
             let large = admission.admit(768 << 10).await.unwrap();
-            assert!(matches!(admission.admit(100 << 10).await, Err(AcceptError::Busy { allowed, .. }) if allowed == 1 << 20));
+            assert!(
+                matches!(admission.admit(100 << 10).await, Err(AcceptError::Busy { allowed, .. }) if allowed == 1 << 20)
+            );
             let small = admission.admit(1000).await.unwrap();
             drop(large);
             admission.admit(700 << 10).await.unwrap();

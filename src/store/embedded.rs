@@ -87,6 +87,15 @@ impl EmbeddedStore {
         Ok(Arc::new(EmbeddedStore { engine, thread: Mutex::new(Some(thread)) }))
     }
 
+    /// How many records the store in `folder` has in its segments, without opening it; nothing, if there is no store.
+    pub fn records_in(folder: &Path) -> Option<u64> {
+        let found = manifest::read(folder).ok()?.into_iter().find_map(|(_, found)| match found {
+            manifest::Found::Sound(manifest) => Some(manifest),
+            _ => None,
+        })?;
+        Some(found.segments.iter().map(|segment| segment.rows as u64).sum())
+    }
+
     fn end_thread(&self) {
         self.engine.stop();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -79,6 +79,14 @@ impl Metrics {
 }
 
 impl MongoStore {
+    /// Checks a URI without asking any server.
+    ///
+    /// # Errors
+    /// [`MongoConfigError`], if the URI is malformed or asks for writes that could be lost.
+    pub fn check(uri: &str) -> Result<(), MongoConfigError> {
+        client::check(uri)
+    }
+
     /// Prepares the store at `uri`, and begins to connect and to make the indexes in the background. The server need
     /// not be up.
     ///

@@ -186,7 +186,7 @@ impl Connection {
 }
 
 /// Refuses what must be wrong, without asking any server.
-fn check(uri: &str) -> Result<(), MongoConfigError> {
+pub(super) fn check(uri: &str) -> Result<(), MongoConfigError> {
     let options =
         ConnectionString::parse(uri).map_err(|error| MongoConfigError::Uri(without_credentials(&error, uri)))?;
     let Some(concern) = options.write_concern else { return Ok(()) };

@@ -1,0 +1,95 @@
+//! Reading a body: admitted before it is read, decompressed as it arrives, never past a limit.
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::{HttpRequest, web};
+use futures_util::StreamExt;
+
+use crate::config::LimitSettings;
+use crate::decode::content_encoding::{ContentEncoding, InflateError, Inflater, UnsupportedEncoding};
+use crate::error::{Problem, ProblemKind};
+use crate::ingest::{Ingest, Permit};
+
+/// What a body whose length nobody has said is admitted with at first.
+const UNKNOWN_LENGTH_BYTES: usize = 16 << 10;
+
+/// Reads the whole body and decompresses it. `read_bytes` says how far it got, also when it fails.
+///
+/// The permit must be kept for as long as the body, or what was made of it, is in memory.
+pub(super) async fn read<'a>(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    ingest: &'a Ingest,
+    limits: &LimitSettings,
+    read_bytes: &mut usize,
+) -> Result<(Vec<u8>, Permit<'a>), Problem> {
+    let encoding = ContentEncoding::parse(&header(request))?;
+    let length = content_length(request);
+    if encoding.is_identity() && length.is_some_and(|length| length > limits.body_bytes) {
+        return Err(too_large(limits.body_bytes));
+    }
+    // A compressed body may have any length up to the limit; what it takes beyond its own is asked for as it grows.
+    let first = length.unwrap_or(UNKNOWN_LENGTH_BYTES).min(limits.body_bytes);
+    let mut permit = ingest.admit(first).await?;
+    let mut inflater = Inflater::new(&encoding, limits.body_bytes).map_err(|error| refusal(&error))?;
+    let mut body = Vec::with_capacity(first);
+    loop {
+        let next = tokio::time::timeout(limits.client_timeout, payload.next()).await;
+        let Some(chunk) = next.map_err(|_| stalled(limits))? else { break };
+        let chunk = chunk.map_err(|error| broken(&error))?;
+        let mut rest = &chunk[..];
+        loop {
+            permit.grow(body.len() + rest.len()).await?;
+            let more = inflater.step(&mut rest, &mut body).map_err(|error| refusal(&error))?;
+            *read_bytes = body.len();
+            if !more {
+                break;
+            }
+        }
+    }
+    inflater.finish().map_err(|error| refusal(&error))?;
+    Ok((body, permit))
+}
+
+/// The values of all `Content-Encoding` headers, joined as HTTP joins them.
+fn header(request: &HttpRequest) -> String {
+    let values = request.headers().get_all(CONTENT_ENCODING);
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect::<Vec<_>>().join(",")
+}
+
+fn content_length(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(ProblemKind::TooLarge, InflateError::TooLarge { limit }.to_string() + " (limits.body_bytes)")
+}
+
+fn refusal(error: &InflateError) -> Problem {
+    match error {
+        InflateError::TooLarge { limit } => too_large(*limit),
+        InflateError::Corrupt(_) | InflateError::Truncated(_) => {
+            Problem::new(ProblemKind::Malformed, error.to_string())
+        }
+        InflateError::Memory => Problem::new(ProblemKind::Unavailable, error.to_string()),
+    }
+}
+
+fn stalled(limits: &LimitSettings) -> Problem {
+    let seconds = limits.client_timeout.as_secs_f64();
+    Problem::new(
+        ProblemKind::RequestTimeout,
+        format!("nothing of the body came for {seconds} s (limits.client_timeout)"),
+    )
+}
+
+fn broken(error: &PayloadError) -> Problem {
+    Problem::new(ProblemKind::Malformed, format!("the body broke off: {error}"))
+}
+
+impl From<UnsupportedEncoding> for Problem {
+    fn from(error: UnsupportedEncoding) -> Self {
+        let problem = Problem::new(ProblemKind::UnsupportedMediaType, error.to_string());
+        problem.with_header(ACCEPT_ENCODING, "gzip, deflate, br, zstd")
+    }
+}

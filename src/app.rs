@@ -1,0 +1,202 @@
+//! The whole server: connects the parts, binds the port, and stops everything in one order.
+
+mod lock;
+mod stop;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Server;
+use actix_web::middleware::Compress;
+use actix_web::{App as Routes, HttpServer, web};
+use log::{info, warn};
+use prometheus_client::registry::Registry;
+
+use crate::api;
+use crate::config::{Settings, StoreTarget};
+use crate::ingest::Ingest;
+use crate::spool::{Spool, SpoolError};
+use crate::store::Store;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::mongodb::MongoStore;
+use crate::telemetry::{Metrics, VERSION};
+use crate::worker::{Sections, Workers, WorkersError};
+
+pub use lock::{FolderLock, LockError};
+pub use stop::StopSignal;
+
+/// The server, ready to run.
+pub struct App {
+    address: SocketAddr,
+    server: Server,
+    spool: Arc<Spool>,
+    workers: Arc<Workers>,
+    store: Arc<dyn Store>,
+    shutdown_timeout: Duration,
+    _lock: FolderLock,
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The data folder cannot be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The spool cannot be opened.
+    #[error("spool: {0}")]
+    Spool(#[from] SpoolError),
+    /// The store's configuration or files cannot be used.
+    #[error("store: {0}")]
+    Store(String),
+    /// The workers cannot be started.
+    #[error("workers: {0}")]
+    Workers(#[from] WorkersError),
+    /// The port cannot be bound, or the server not be started.
+    #[error("{listen}: {error}")]
+    Bind {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// Why it cannot.
+        error: std::io::Error,
+    },
+}
+
+impl App {
+    /// Builds the server: takes the folder, recovers the spool, opens the store, starts the workers and binds the port.
+    /// To be called on a running actix system.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing runs then.
+    pub fn build(settings: &Settings) -> Result<App, BuildError> {
+        let lock = FolderLock::take(&settings.data_dir)?;
+        let listener = bind(settings.listen)?;
+        let address = listener.local_addr().map_err(|error| BuildError::Bind { listen: settings.listen, error })?;
+        let mut registry = Registry::default();
+        let spool = Spool::open(&settings.data_dir.join("spool"), &settings.spool, &mut registry)?;
+        let store = open_store(settings, &spool, &mut registry)?;
+        let sections = Sections {
+            workers: &settings.workers,
+            breaker: &settings.breaker,
+            query: &settings.query,
+            retention: &settings.retention,
+        };
+        let dead_letters = settings.data_dir.join("dead-letter");
+        let workers = Arc::new(Workers::start(&spool, &store, sections, &dead_letters, &mut registry)?);
+        let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
+        let parts = api::Parts {
+            ingest: web::Data::new(ingest),
+            reader: web::Data::from(workers.reader().clone()),
+            spool: web::Data::from(spool.clone()),
+            workers: web::Data::from(workers.clone()),
+            settings: web::Data::new(settings.clone()),
+            metrics: web::Data::new(Metrics::new(registry)),
+        };
+        let server = serve(listener, settings, parts)?;
+        Ok(App { address, server, spool, workers, store, shutdown_timeout: settings.shutdown_timeout, _lock: lock })
+    }
+
+    /// Where the server really listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is given, then stops: the HTTP server finishes what it has in hand, the workers what is with
+    /// them; the store makes durable what it holds; the spool keeps the rest.
+    ///
+    /// # Errors
+    /// If the HTTP server fails.
+    pub async fn run(self, settings: &Settings, stop: StopSignal) -> std::io::Result<()> {
+        announce(self.address, settings);
+        let handle = self.server.handle();
+        let mut server = std::pin::pin!(self.server);
+        tokio::select! {
+            ended = &mut server => return ended,
+            () = stop.given() => {}
+        }
+        let deadline = Instant::now() + self.shutdown_timeout;
+        info!(timeout_s = self.shutdown_timeout.as_secs(); "stopping");
+        let (stopped, ()) = tokio::join!(server, handle.stop(true));
+        stopped?;
+        let (spool, workers, store) = (self.spool, self.workers, self.store);
+        let rest = web::block(move || stop_parts(&spool, &workers, store.as_ref(), deadline));
+        let left = deadline.saturating_duration_since(Instant::now());
+        if tokio::time::timeout(left, rest).await.is_err() {
+            warn!("the stop took too long; what is not in the store stays in the spool");
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Stops what stands behind the HTTP server, in the order in which records travel.
+fn stop_parts(spool: &Spool, workers: &Workers, store: &dyn Store, deadline: Instant) {
+    workers.stop(deadline);
+    if let Err(error) = store.close() {
+        warn!(error:% = error; "the store could not make everything durable; the rest stays in the spool");
+    }
+    spool.settle(&store.durable());
+    spool.close();
+}
+
+fn bind(listen: SocketAddr) -> Result<TcpListener, BuildError> {
+    TcpListener::bind(listen).map_err(|error| BuildError::Bind { listen, error })
+}
+
+fn open_store(settings: &Settings, spool: &Spool, registry: &mut Registry) -> Result<Arc<dyn Store>, BuildError> {
+    let folder = settings.data_dir.join("store");
+    match &settings.store {
+        StoreTarget::Embedded => {
+            let runs = spool.open_runs();
+            let opened = EmbeddedStore::open(&folder, &settings.embedded, settings.retention, &runs, registry);
+            Ok(opened.map_err(|error| BuildError::Store(error.to_string()))?)
+        }
+        StoreTarget::MongoDb(uri) => {
+            warn_of_records_left(&folder);
+            let opened = MongoStore::new(uri, &settings.mongodb, settings.retention, registry);
+            Ok(opened.map_err(|error| BuildError::Store(error.to_string()))?)
+        }
+    }
+}
+
+/// Says so when the folder has records of the embedded store, which MongoDB will not show.
+fn warn_of_records_left(folder: &Path) {
+    if let Some(records) = EmbeddedStore::records_in(folder).filter(|records| *records > 0) {
+        warn!(
+            records;
+            "the data folder has records of the embedded store that this store does not show; to move them, run a second \
+             sluice with --store embedded on that folder and send its GET /logs/retrieve (Accept: application/x-ndjson) \
+             to POST /logs/batch here"
+        );
+    }
+}
+
+fn serve(listener: TcpListener, settings: &Settings, parts: api::Parts) -> Result<Server, BuildError> {
+    let limits = &settings.limits;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let server = HttpServer::new(move || {
+        Routes::new().wrap(Compress::default()).configure(|routes| api::configure(routes, &parts))
+    })
+    .workers(threads)
+    .max_connections(limits.connections.div_ceil(threads))
+    .keep_alive(limits.keep_alive)
+    .client_request_timeout(limits.client_timeout)
+    .client_disconnect_timeout(Duration::from_secs(5))
+    .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
+    .on_connect(api::limit_stall(settings.query.stall_timeout))
+    .disable_signals()
+    .listen_auto_h2c(listener);
+    Ok(server.map_err(|error| BuildError::Bind { listen: settings.listen, error })?.run())
+}
+
+fn announce(address: SocketAddr, settings: &Settings) {
+    let folder: PathBuf = std::fs::canonicalize(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
+    info!(
+        version = VERSION, address:% = address, data_dir:% = folder.display(), store:% = settings.store;
+        "sluice listens on http://{address}"
+    );
+    if !address.ip().is_loopback() {
+        warn!(address:% = address; "there is no authentication: whoever reaches this address can read and write");
+    }
+}
