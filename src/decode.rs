@@ -35,6 +35,7 @@
 //! text.
 
 mod body;
+pub mod content_encoding;
 mod cursor;
 mod fault;
 mod fields;

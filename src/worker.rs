@@ -1,58 +1,261 @@
 //! The worker pools, the dispatcher that feeds the writing one, and the door through which everything is read.
+//!
+//! Every call of the store is made by an actor of one of two `SyncArbiter` pools, so that nothing that blocks runs on
+//! actix's system thread and a slow search never holds up writing. Each pool calls through a [`breaker`] of its own.
+//! Writing is fed by the [`dispatcher`] alone, reading by the [`Reader`] alone; both bound what they send, because the
+//! pools' mailboxes are not bounded.
+//!
+//! Layout: [`store_worker`] and [`query_worker`] are the actors; [`dead_letter`] keeps what the store refuses for good;
+//! [`janitor`] applies retention; [`thread`], [`rate`] and [`metrics`] serve them all.
 
 pub mod breaker;
+pub mod dead_letter;
+mod dispatcher;
+mod janitor;
+mod metrics;
+mod query_worker;
+mod rate;
+mod reader;
+mod store_worker;
+mod thread;
 
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use sluice_model::RecordId;
+use actix::SyncArbiter;
+use log::error;
+use prometheus_client::registry::Registry;
 
-use crate::batch::Records;
-use crate::query::Query;
-use crate::store::StoreError;
+use self::breaker::{Breaker, BreakerState, Probers};
+use self::dead_letter::{DeadLetterError, DeadLetters};
+use self::dispatcher::{Dispatcher, Parts};
+use self::janitor::Janitor;
+use self::metrics::WorkerMetrics;
+use self::query_worker::QueryWorker;
+use self::rate::RateMeter;
+use self::store_worker::StoreWorker;
+use crate::config::{BreakerSettings, QuerySettings, RetentionSettings, WorkerSettings};
+use crate::spool::Spool;
+use crate::store::{Store, StoreError};
 
-/// SKELETON. The door for reads: barrier, queue, breaker, worker. Shared as `web::Data<Reader>`.
-pub struct Reader;
+pub use reader::{Behind, Page, ReadError, Reader};
 
-/// Matches in order, and whether there may be more after them.
-#[derive(Debug)]
-pub struct Page {
-    pub records: Vec<Records>,
-    /// Whether the search came to the end of the store (true) or stopped at a row or byte bound (false).
-    pub finished: bool,
+/// The stack of a worker's thread: a store's drivers and decoders nest deeper than the usual 2 MiB allow for.
+const STACK_BYTES: usize = 4 << 20;
+
+/// One of the two pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// The actors that write.
+    Store,
+    /// The actors that search.
+    Query,
 }
 
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ReadError {
-    /// `query.queue_max` queries are waiting already: 429.
-    #[error("query.queue_max is reached: {waiting} queries are waiting")]
-    Busy { waiting: usize },
-    /// The breaker is open: 503, with Retry-After.
-    #[error("the store is unavailable; the breaker is open")]
-    BreakerOpen { retry_after: Duration },
-    /// `query.timeout` is over: 503.
-    #[error("the query took longer than query.timeout ({limit:?})")]
-    TimedOut { limit: Duration },
+impl Pool {
+    /// The name, as in answers, metrics and log lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pool::Store => "store",
+            Pool::Query => "query",
+        }
+    }
+}
+
+/// The sections of the configuration that concern the workers.
+#[derive(Debug, Clone, Copy)]
+pub struct Sections<'a> {
+    /// The pools.
+    pub workers: &'a WorkerSettings,
+    /// The breakers.
+    pub breaker: &'a BreakerSettings,
+    /// The door for reads.
+    pub query: &'a QuerySettings,
+    /// How long records live.
+    pub retention: &'a RetentionSettings,
+}
+
+/// Why the workers could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// The folder of dead letters.
     #[error(transparent)]
-    Store(StoreError),
+    DeadLetters(#[from] DeadLetterError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// What a read could not see yet, for the header `Sluice-Incomplete: records=N, lag=S`.
-pub use crate::spool::Behind;
+/// How the workers are, for `/ready`.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkersStatus {
+    /// The writing pool.
+    pub store: PoolStatus,
+    /// The searching pool.
+    pub query: PoolStatus,
+    /// Whether the dispatcher runs.
+    pub dispatching: bool,
+    /// How many records lie in `dead-letter/`.
+    pub dead_letters: u64,
+    /// Records written to the store per second: over the last second, and over the last 60.
+    pub written_per_second: [f64; 2],
+}
 
-impl Reader {
-    /// Waits until everything accepted before is searchable (the barrier); `Some` if that was not met in time.
-    pub async fn barrier(&self) -> Option<Behind> {
-        todo!()
+/// How a pool is.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolStatus {
+    /// The state of its breaker.
+    pub breaker: BreakerState,
+    /// How many actors it has.
+    pub workers: usize,
+    /// How many of them are calling the store.
+    pub busy: usize,
+    /// How many panics were caught in it.
+    pub panics: u64,
+}
+
+/// Everything that calls the store.
+pub struct Workers {
+    reader: Arc<Reader>,
+    breakers: [Arc<Breaker>; 2],
+    metrics: WorkerMetrics,
+    rate: Arc<RateMeter>,
+    settings: WorkerSettings,
+    dispatcher: Dispatcher,
+    probers: Probers,
+    janitor: Option<Janitor>,
+}
+
+impl Workers {
+    /// Starts the pools, the breakers, the dispatcher and retention. It must be called where an actix system runs, and
+    /// does not wait for the store.
+    ///
+    /// # Errors
+    /// [`WorkersError`], if `dead_letter_folder` cannot be read or a thread not be started.
+    pub fn start(
+        spool: &Arc<Spool>,
+        store: &Arc<dyn Store>,
+        sections: Sections<'_>,
+        dead_letter_folder: &Path,
+        registry: &mut Registry,
+    ) -> Result<Workers, WorkersError> {
+        let letters = DeadLetters::open(dead_letter_folder, &spool.open_runs())?;
+        let metrics = WorkerMetrics::register(registry);
+        let new_breaker = |pool| Breaker::new(pool, sections.breaker, metrics.clone());
+        let breakers @ [writing, reading] = &[new_breaker(Pool::Store), new_breaker(Pool::Query)];
+        let probers = Probers::start(breakers.clone(), store)?;
+        let WorkerSettings { store: writers, query: readers, inflight } = *sections.workers;
+
+        let actor = StoreWorker { store: Arc::clone(store), breaker: Arc::clone(writing), metrics: metrics.clone() };
+        let writing_pool = start_pool(Pool::Store, writers, &metrics, move || actor.clone());
+        let actor = QueryWorker { store: Arc::clone(store), breaker: Arc::clone(reading), metrics: metrics.clone() };
+        let reading_pool = start_pool(Pool::Query, readers, &metrics, move || actor.clone());
+
+        let rate = Arc::new(RateMeter::new());
+        let dispatcher = Dispatcher::start(Parts {
+            spool: Arc::clone(spool),
+            store: Arc::clone(store),
+            pool: writing_pool,
+            breaker: Arc::clone(writing),
+            metrics: metrics.clone(),
+            rate: Arc::clone(&rate),
+            letters,
+            inflight,
+        })?;
+        let janitor = match sections.retention.age {
+            Some(age) => Some(Janitor::start(age, Arc::clone(store), Arc::clone(writing), metrics.clone())?),
+            None => None,
+        };
+        let reader = Reader::new(Arc::clone(spool), reading_pool, readers, sections.query, breakers.clone());
+        Ok(Workers {
+            reader: Arc::new(reader),
+            breakers: breakers.clone(),
+            metrics,
+            rate,
+            settings: sections.workers.clone(),
+            dispatcher,
+            probers,
+            janitor,
+        })
     }
-    /// One bounded search: at most `query.limit` rows and about `bytes_max` bytes.
-    pub async fn retrieve(&self, query: Query, bytes_max: usize) -> Result<Page, ReadError> {
-        todo!("{query:?} {bytes_max}")
+
+    /// The door for reads.
+    pub fn reader(&self) -> &Arc<Reader> {
+        &self.reader
     }
-    pub async fn get(&self, id: RecordId) -> Result<Option<Records>, ReadError> {
-        todo!("{id}")
+
+    /// How they are.
+    pub fn status(&self) -> WorkersStatus {
+        let [writing, reading] = &self.breakers;
+        WorkersStatus {
+            store: self.pool_status(writing, self.settings.store),
+            query: self.pool_status(reading, self.settings.query),
+            dispatching: self.dispatcher.is_running(),
+            dead_letters: u64::try_from(self.metrics.dead_letters.get()).unwrap_or(0),
+            written_per_second: [self.rate.per_second(1), self.rate.per_second(60)],
+        }
     }
-    pub fn shared(self) -> Arc<Reader> {
-        Arc::new(self)
+
+    fn pool_status(&self, breaker: &Breaker, workers: usize) -> PoolStatus {
+        let pool = breaker.pool();
+        let (busy, panics) = (self.metrics.busy_count(pool), self.metrics.panic_count(pool));
+        PoolStatus { breaker: breaker.state(), workers, busy, panics }
+    }
+
+    /// Stops writing: takes no more blocks, waits for what the workers have in hand, and ends the threads, until
+    /// `deadline` at most; says whether all came to its end. Blocks, so call it off actix's system thread, while the
+    /// system still runs. The store is still open then, and the spool must be.
+    pub fn stop(self, deadline: Instant) -> bool {
+        let dispatcher = self.dispatcher.stop(deadline);
+        let janitor = self.janitor.is_none_or(|janitor| janitor.stop(deadline));
+        let probers = self.probers.stop(deadline);
+        dispatcher && janitor && probers
     }
 }
+
+fn start_pool<A>(
+    pool: Pool,
+    workers: usize,
+    metrics: &WorkerMetrics,
+    actor: impl Fn() -> A + Send + Sync + 'static,
+) -> actix::Addr<A>
+where
+    A: actix::Actor<Context = actix::SyncContext<A>>,
+{
+    metrics.set_workers(pool, workers);
+    // So that the gauge is there before the first call.
+    drop(metrics.busy(pool));
+    let thread = move || std::thread::Builder::new().name(format!("{}-worker", pool.name())).stack_size(STACK_BYTES);
+    SyncArbiter::start_with_thread_builder(workers, thread, actor)
+}
+
+/// What a call of the store gave.
+struct Guarded<T> {
+    result: Result<T, StoreError>,
+    panicked: bool,
+}
+
+/// Calls the store; a panic is [`StoreError::Bug`], and logged.
+fn guarded<T>(pool: Pool, call: impl FnOnce() -> Result<T, StoreError>) -> Guarded<T> {
+    // The caller makes its own state anew after a panic, and a store answers for the state of its locks.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Guarded { result, panicked: false },
+        Err(payload) => {
+            let message = panic_message(&*payload);
+            error!(pool = pool.name(), message; "a call of the store panicked");
+            Guarded { result: Err(StoreError::Bug(format!("panic: {message}"))), panicked: true }
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let owned = payload.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests;

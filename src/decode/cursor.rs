@@ -252,7 +252,9 @@ impl<'a> Cursor<'a> {
                         continue;
                     }
                 }
-                Some(_) => drop(self.value(0)?),
+                Some(_) => {
+                    self.value(0)?;
+                }
                 None => return Err(self.error(Fault::End)),
             }
             if !self.close()? {

@@ -1,0 +1,264 @@
+//! What a retrieve asks for, read from its query string.
+
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use sluice_model::{Severity, Timestamp};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::api::encode::{Field, Format};
+use crate::api::params::{Pairs, shown};
+use crate::error::Problem;
+use crate::query::{Cursor, Edge, Filter, Order, Position, Query, SeveritySet, TimeRange, parse, parse_time};
+
+/// How many records a page has at most.
+pub(in crate::api) const LIMIT_MAX: usize = 10_000;
+/// How many records a JSON page has if nothing is said.
+pub(in crate::api) const LIMIT_DEFAULT: usize = 1_000;
+
+const START: &[&str] = &["startTime", "start"];
+const END: &[&str] = &["endTime", "end"];
+const LEVEL: &[&str] = &["logLevel", "level"];
+
+/// The names of the parameters, and their aliases.
+const PARAMETERS: &[&str] = &[
+    "startTime",
+    "endTime",
+    "logLevel",
+    "minLevel",
+    "service",
+    "q",
+    "order",
+    "limit",
+    "cursor",
+    "fields",
+    "start",
+    "end",
+    "level",
+];
+
+/// What one request asks for.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Its `limit` is absent where everything is asked for, as a stream.
+    pub query: Query,
+    pub format: Format,
+    /// Whether the answer is sent without its body.
+    pub is_head: bool,
+    /// A hash of all that the conditions say, as they were written.
+    hash: u128,
+    /// The path and the query string without its cursor.
+    target: String,
+}
+
+impl Request {
+    /// Reads a request that arrives at `now`.
+    ///
+    /// # Errors
+    /// A parameter is wrong, or no form is acceptable.
+    pub fn parse(request: &HttpRequest, now: Timestamp) -> Result<Request, Problem> {
+        let pairs = Pairs::parse(request.query_string(), PARAMETERS)?;
+        let format = Format::negotiate(request, fields(&pairs)?)?;
+        let hash = hash(&pairs);
+        let order = pairs.choice("order", &[("desc", Order::Descending), ("asc", Order::Ascending)])?;
+        let order = order.unwrap_or(Order::Descending);
+        let cursor = match pairs.one("cursor")? {
+            Some(text) => Some(resume(text, order, hash)?),
+            None => None,
+        };
+        let filter = Filter {
+            range: match cursor {
+                Some(cursor) => cursor.range,
+                None => range(&pairs, now)?,
+            },
+            severities: severities(&pairs)?,
+            services: pairs.all(&["service"]).map(str::to_owned).collect(),
+            terms: match pairs.one("q")? {
+                Some(q) => parse(q).map_err(|error| Problem::invalid_parameter(format!("q: {error}")))?,
+                None => Vec::new(),
+            },
+        };
+        let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
+        let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
+        Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target: target(request) })
+    }
+
+    /// The URL of the page after the one that ends with the record at `last`.
+    pub fn next_page(&self, last: Position) -> String {
+        let Query { order, filter: Filter { range, .. }, .. } = self.query;
+        let cursor = Cursor { order, query: self.hash, range, after: last };
+        let separator = if self.target.contains('?') { '&' } else { '?' };
+        format!("{}{separator}cursor={}", self.target, cursor.encode())
+    }
+}
+
+/// The cursor, if it is one of this query.
+fn resume(text: &str, order: Order, hash: u128) -> Result<Cursor, Problem> {
+    let cursor = Cursor::decode(text).map_err(|error| Problem::invalid_parameter(format!("cursor: {error}")))?;
+    if cursor.query == hash && cursor.order == order {
+        return Ok(cursor);
+    }
+    Err(Problem::invalid_parameter(
+        "cursor: it belongs to another query: times, levels, services, q and order must be those of the page before",
+    ))
+}
+
+fn range(pairs: &Pairs, now: Timestamp) -> Result<TimeRange, Problem> {
+    let moment = |names: &[&str], edge: Edge| match pairs.one_of(names)? {
+        None => Ok(None),
+        Some(text) => parse_time(text, now, edge).map(Some).map_err(|error| {
+            let name = names.first().copied().unwrap_or_default();
+            Problem::invalid_parameter(format!("{name}={}: {error}", shown(text)))
+        }),
+    };
+    let start = moment(START, Edge::Start)?.unwrap_or(TimeRange::ALL.start);
+    let end = moment(END, Edge::End)?.unwrap_or(TimeRange::ALL.end);
+    if start > end {
+        return Err(Problem::invalid_parameter(format!("startTime ({start}) is after endTime ({end})")));
+    }
+    Ok(TimeRange { start, end })
+}
+
+/// The severities that `logLevel` names, of those that `minLevel` leaves; more values of one are alternatives.
+fn severities(pairs: &Pairs) -> Result<SeveritySet, Problem> {
+    let read = |name: &str, value: &str| {
+        value.trim().parse::<Severity>().map_err(|error| Problem::invalid_parameter(format!("{name}: {error}")))
+    };
+    let mut named = None;
+    for value in pairs.all(LEVEL).flat_map(|list| list.split(',')) {
+        named = Some(named.unwrap_or(SeveritySet::NONE).with(read("logLevel", value)?));
+    }
+    let mut lowest = None;
+    for value in pairs.all(&["minLevel"]) {
+        let severity = read("minLevel", value)?;
+        lowest = Some(lowest.map_or(severity, |lowest| severity.min(lowest)));
+    }
+    Ok(named.unwrap_or(SeveritySet::ALL).and(lowest.map_or(SeveritySet::ALL, SeveritySet::at_least)))
+}
+
+fn limit(pairs: &Pairs) -> Result<Option<usize>, Problem> {
+    let Some(text) = pairs.one("limit")? else { return Ok(None) };
+    match text.parse::<usize>() {
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(Some(limit)),
+        _ => Err(Problem::invalid_parameter(format!("limit={}: use 1 to {LIMIT_MAX}", shown(text)))),
+    }
+}
+
+fn fields(pairs: &Pairs) -> Result<Option<Vec<Field>>, Problem> {
+    const FIELDS_MAX: usize = 256;
+    let Some(text) = pairs.one("fields")? else { return Ok(None) };
+    let fields: Vec<Field> = text.split(',').map(|name| Field::named(name.trim())).collect();
+    if text.trim().is_empty() || fields.len() > FIELDS_MAX {
+        return Err(Problem::invalid_parameter(format!("fields: name 1 to {FIELDS_MAX} fields, by comma")));
+    }
+    Ok(Some(fields))
+}
+
+/// A hash of the conditions as they were written, so that what is relative stays the same from page to page.
+fn hash(pairs: &Pairs) -> u128 {
+    let mut text = Vec::new();
+    for names in [START, END, LEVEL, &["minLevel"], &["service"], &["q"]] {
+        let mut values: Vec<&str> = pairs.all(names).collect();
+        values.sort_unstable();
+        text.extend(values.len().to_be_bytes());
+        for value in values {
+            text.extend(value.len().to_be_bytes());
+            text.extend(value.as_bytes());
+        }
+    }
+    xxh3_128(&text)
+}
+
+/// The request's own path and parameters, but for the cursor.
+fn target(request: &HttpRequest) -> String {
+    let kept: Vec<&str> = request
+        .query_string()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && *pair != "cursor" && !pair.starts_with("cursor="))
+        .collect();
+    let parameters = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+    // What would end the link early.
+    format!("{}{parameters}", request.path()).replace('<', "%3C").replace('>', "%3E")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+    use sluice_model::RecordId;
+
+    use super::*;
+
+    fn read(query: &str) -> Result<Request, Problem> {
+        let request = TestRequest::get().uri(&format!("/logs/retrieve?{query}")).to_http_request();
+        Request::parse(&request, "2024-10-08T12:00:00Z".parse().unwrap())
+    }
+
+    fn severities_of(query: &str) -> Vec<&'static str> {
+        let set = read(query).unwrap().query.filter.severities;
+        Severity::ALL.into_iter().filter(|severity| set.contains(*severity)).map(Severity::name).collect()
+    }
+
+    #[test]
+    fn the_original_call_is_understood() {
+        let query = "startTime=2024-10-07T20:00:00Z&endTime=2024-10-08T08:00:00Z&logLevel=WARNING";
+        let query = read(query).unwrap().query;
+        assert_eq!(query.filter.range.start.to_string(), "2024-10-07T20:00:00.000000000Z");
+        assert_eq!(query.filter.range.end.to_string(), "2024-10-08T08:00:00.000000000Z");
+        assert_eq!(query.filter.severities, SeveritySet::NONE.with(Severity::Warn));
+        assert_eq!((query.order, query.after, query.limit), (Order::Descending, None, Some(1000)));
+    }
+
+    #[test]
+    fn levels_and_services_may_repeat() {
+        assert_eq!(severities_of("level=warn,ERR&logLevel=t"), ["TRACE", "WARN", "ERROR"]);
+        assert_eq!(severities_of("minLevel=warn"), ["WARN", "ERROR", "FATAL"]);
+        assert_eq!(severities_of("minLevel=fatal&minLevel=error"), ["ERROR", "FATAL"]);
+        assert_eq!(severities_of("minLevel=warn&level=info,error"), ["ERROR"]);
+        assert_eq!(severities_of(""), ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
+        assert_eq!(read("service=a,b&service=").unwrap().query.filter.services, ["a,b", ""]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, expected) in [
+            ("startTime=2024-10-08&endTime=2024-10-07", "is after endTime"),
+            ("start=yesterday", "startTime=yesterday: not a time"),
+            ("logLevel=loud", "logLevel: unknown level \"loud\""),
+            ("level=", "logLevel: unknown level \"\""),
+            ("limit=0", "use 1 to 10000"),
+            ("limit=10001", "use 1 to 10000"),
+            ("limit=x", "use 1 to 10000"),
+            ("order=up", "use desc or asc"),
+            ("q=a+OR+b", "q: column 3"),
+            ("cursor=x", "not a cursor"),
+            ("fields=id", "text/csv"),
+        ] {
+            let problem = read(query).expect_err(query).to_string();
+            assert!(problem.contains(expected), "{query}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_link_goes_on_with_the_same_query_only() {
+        let first = read("start=-15m&q=disk%20full&limit=10&order=asc").unwrap();
+        let last = (first.query.filter.range.start, RecordId::from_u128(7));
+        let link = first.next_page(last);
+        let (path, query) = link.split_once('?').unwrap();
+        assert_eq!(path, "/logs/retrieve");
+        let request = TestRequest::get().uri(&link).to_http_request();
+        let later = Request::parse(&request, "2024-10-08T13:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(later.query, Query { after: Some(last), ..first.query });
+        assert_eq!(later.next_page(last), link);
+        for other in [query.replace("full", "ok"), query.replace("-15m", "-16m"), query.replace("asc", "desc")] {
+            assert!(read(&other).unwrap_err().to_string().contains("another query"), "{other}");
+        }
+        assert!(read(&query.replace("limit=10", "limit=20")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_string_panics(query in "[a-zA-Z0-9=&%+.:-]{0,60}") {
+            let _ = read(&query);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Reading segments: one block whole, or all that a segment holds, without ever holding more than a block's page.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use arrow_buffer::{Buffer, MutableBuffer};
+
+use super::delivery::Place;
+use super::disk;
+use super::key_file::KeyRecord;
+use super::segment::{self, BLOCK_HEADER, BlockHeader, HeaderError, PAGE, SegmentHeader, ZEROS, to_page};
+use crate::batch::{BatchError, LogBatch};
+
+/// How much of a body is read at a time.
+const CHUNK: u64 = 1 << 20;
+
+/// What stands somewhere in a segment.
+#[derive(Debug)]
+pub(super) enum Found {
+    Block(BlockHeader, Vec<KeyRecord>),
+    /// No block that is whole; what it was, if its header can still be read.
+    Bad(Range<u64>, Option<BlockHeader>),
+}
+
+/// Reads only the header of a segment.
+///
+/// # Errors
+/// Where the file cannot be read, or a newer version of the program wrote it.
+pub(super) fn header(path: &Path, number: u64) -> Result<Option<SegmentHeader>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut page = ZEROS;
+    let filled = disk::read_at(&file, &mut page, 0).unwrap_or(0);
+    match SegmentHeader::decode(page.get(..filled).unwrap_or_default()) {
+        Ok(header) if header.number == number => Ok(Some(header)),
+        Ok(_) | Err(HeaderError::Damaged) => Ok(None),
+        Err(HeaderError::Version(version)) => {
+            Err(format!("it is of version {version} of the format, which this program does not know"))
+        }
+    }
+}
+
+/// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for zeros at
+/// the end.
+pub(super) fn scan(
+    path: &Path,
+    number: u64,
+    header: Option<&SegmentHeader>,
+    limit: Option<u64>,
+) -> io::Result<Vec<Found>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let nonce = header.map(|header| header.nonce);
+    let mut scanner = Scanner { file, number, nonce, end: limit.unwrap_or(length), page: Box::new(ZEROS) };
+    let mut found = Vec::new();
+    if header.is_none() {
+        found.push(Found::Bad(0..PAGE.min(scanner.end), None));
+    }
+    let mut position = PAGE;
+    while position < scanner.end {
+        let next = match scanner.block_at(position) {
+            Some(header) => {
+                let end = position + header.length();
+                match scanner.keys_of(&header) {
+                    Some(keys) => found.push(Found::Block(header, keys)),
+                    None => found.push(Found::Bad(position..end.min(scanner.end), Some(header))),
+                }
+                end
+            }
+            None => {
+                let gap = scanner.gap(position);
+                let clean_end = gap.zeros && gap.next >= scanner.end && limit.is_none();
+                if !clean_end {
+                    found.push(Found::Bad(position..gap.next, None));
+                }
+                gap.next
+            }
+        };
+        position = next;
+    }
+    Ok(found)
+}
+
+struct Scanner {
+    file: File,
+    number: u64,
+    /// Taken from the first block, if the header is damaged.
+    nonce: Option<u64>,
+    end: u64,
+    page: Box<[u8; PAGE as usize]>,
+}
+
+struct Gap {
+    /// Where a block's header stands again, or the end.
+    next: u64,
+    zeros: bool,
+}
+
+impl Scanner {
+    /// The header of the block at `position`, if it is one of this segment.
+    fn block_at(&mut self, position: u64) -> Option<BlockHeader> {
+        let filled = self.read_page(position)?;
+        let header = BlockHeader::decode(self.page.get(..filled)?)?;
+        let ours = header.segment == self.number && header.offset == position;
+        let header = Some(header).filter(|_| ours)?;
+        let nonce = *self.nonce.get_or_insert(header.nonce);
+        (header.nonce == nonce).then_some(header)
+    }
+
+    /// How many bytes of the page at `position` there are; nothing, if they cannot be read.
+    fn read_page(&mut self, position: u64) -> Option<usize> {
+        let within = PAGE.min(self.end.saturating_sub(position)) as usize;
+        disk::read_at(&self.file, self.page.get_mut(..within)?, position).ok()
+    }
+
+    /// Looks for the next block behind `position`, where there is none.
+    fn gap(&mut self, position: u64) -> Gap {
+        let mut zeros = true;
+        let mut next = position;
+        while next < self.end {
+            if next > position && self.block_at(next).is_some() {
+                break;
+            }
+            let filled = self.read_page(next);
+            let blank = filled.is_some_and(|filled| self.page.get(..filled) == ZEROS.get(..filled));
+            zeros &= blank;
+            next += PAGE;
+        }
+        Gap { next: next.min(self.end), zeros }
+    }
+
+    /// The keys of a block, if its body is whole.
+    fn keys_of(&self, header: &BlockHeader) -> Option<Vec<KeyRecord>> {
+        let end = header.offset + BLOCK_HEADER + header.body_bytes();
+        if end > self.end {
+            return None;
+        }
+        let mut keys = vec![0; header.key_bytes() as usize];
+        let mut position = header.offset + BLOCK_HEADER;
+        read_exact(&self.file, &mut keys, position).ok()?;
+        let mut checksum = crc32c::crc32c(&keys);
+        position += keys.len() as u64;
+        let mut chunk = vec![0; CHUNK.min(end - position) as usize];
+        while position < end {
+            let part = chunk.get_mut(..CHUNK.min(end - position) as usize)?;
+            read_exact(&self.file, part, position).ok()?;
+            checksum = crc32c::crc32c_append(checksum, part);
+            position += part.len() as u64;
+        }
+        (checksum == header.body_checksum).then(|| KeyRecord::decode_all(&keys).collect())
+    }
+}
+
+fn read_exact(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    if disk::read_at(file, buffer, position)? == buffer.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Why a block cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("its checksum does not match")]
+    Damaged,
+    #[error("its payload cannot be decoded: {0}")]
+    Payload(#[from] BatchError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Reads a block's records back.
+pub(super) fn read_block(path: &Path, place: Place) -> Result<(LogBatch, BlockHeader), ReadError> {
+    let file = File::open(path)?;
+    let mut page = ZEROS;
+    let filled = disk::read_at(&file, &mut page, place.offset)?;
+    let header = BlockHeader::decode(page.get(..filled).unwrap_or_default())
+        .filter(|header| header.segment == place.segment && header.offset == place.offset)
+        .filter(|header| to_page(header.length()) == place.length)
+        .ok_or(ReadError::Damaged)?;
+    let mut body = MutableBuffer::from_len_zeroed(header.body_bytes() as usize);
+    let filled = disk::read_at(&file, body.as_slice_mut(), place.offset + BLOCK_HEADER)?;
+    if filled < body.len() || crc32c::crc32c(&body) != header.body_checksum {
+        return Err(ReadError::Damaged);
+    }
+    let payload = Buffer::from(body).slice(header.key_bytes() as usize);
+    Ok((segment::decode_payload(payload, header.id.rows)?, header))
+}

@@ -1,0 +1,243 @@
+//! Searching: a query in MongoDB's terms, finished by the one evaluator, in passes that take up where the last one ended.
+
+use std::ops::ControlFlow;
+
+use arrow_array::UInt32Array;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::{Collection, Cursor};
+use sluice_model::{RecordId, Severity};
+
+use super::Shared;
+use super::client::CallError;
+use super::document;
+use crate::batch::{BatchError, LogBatchBuilder, Records};
+use crate::query::{Order, Query, Term};
+use crate::store::{Sink, StoreError};
+
+/// How much is asked of the server, decoded and handed on at a time.
+const STEP_ROWS: usize = 1_000;
+const STEP_BYTES: usize = 4 << 20;
+/// How many terms are looked for by the server.
+const PUSHED_TERMS_MAX: usize = 8;
+
+/// What the reader has no use for.
+fn projection() -> Document {
+    doc! { "timestamp": 0, "arrival": 0, "expire_at": 0, "hash": 0 }
+}
+
+/// How a pass ended.
+enum Pass {
+    /// All that there is has been yielded, or the sink has enough.
+    Done,
+    /// There may be more after the place that the query now goes on from.
+    Short,
+}
+
+/// Answers a query.
+pub(super) fn search(shared: &Shared, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
+    let mut query = query.clone();
+    let mut pattern = !query.filter.terms.is_empty();
+    while query.limit != Some(0) && query.open_range().start <= query.open_range().end {
+        match pass(shared, &mut query, pattern, sink) {
+            Ok(Pass::Done) => return Ok(()),
+            Ok(Pass::Short) => {}
+            // A rare word keeps the server looking for long: then go through the records here, step by step.
+            Err(SearchError::Call(CallError::TimedOut(_))) if pattern && shared.connection.health().is_ok() => {
+                pattern = false;
+            }
+            Err(SearchError::Call(error)) => return Err(error.unavailable()),
+            Err(SearchError::Batch(error)) => return Err(StoreError::Bug(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// Finds one record.
+pub(super) fn get(shared: &Shared, id: RecordId) -> Result<Option<Records>, StoreError> {
+    let collection = shared.connection.collection()?;
+    let found = shared.connection.call(shared.read_timeout, async {
+        collection.find_one(doc! { "_id": id.to_string() }).projection(projection()).await
+    })?;
+    let mut builder = LogBatchBuilder::new();
+    let Some(id) = found.and_then(|document| document::decode(&document, &mut builder)) else { return Ok(None) };
+    Records::with_ids(&[id], builder.finish()).map(Some).map_err(|error| StoreError::Bug(error.to_string()))
+}
+
+enum SearchError {
+    Call(CallError),
+    Batch(BatchError),
+}
+
+impl From<CallError> for SearchError {
+    fn from(error: CallError) -> Self {
+        SearchError::Call(error)
+    }
+}
+
+impl From<BatchError> for SearchError {
+    fn from(error: BatchError) -> Self {
+        SearchError::Batch(error)
+    }
+}
+
+/// Yields what one cursor gives. `query.after` and `query.limit` go along with what has been yielded.
+fn pass(shared: &Shared, query: &mut Query, pattern: bool, sink: &mut dyn Sink) -> Result<Pass, SearchError> {
+    let collection = shared.connection.collection()?;
+    let mut cursor = open(shared, &collection, query, pattern)?;
+    let mut skipped = false;
+    loop {
+        let step = shared.connection.call(shared.read_timeout, fill(&mut cursor))?;
+        skipped |= step.skipped > 0;
+        shared.metrics.foreign.inc_by(step.skipped);
+        let last = step.ids.len().checked_sub(1);
+        let records = Records::with_ids(&step.ids, step.builder.finish())?;
+        if let Some(last) = last {
+            query.after = Some(records.position(last));
+            if let ControlFlow::Break(()) = hand_on(records, query, sink)? {
+                return Ok(Pass::Done);
+            }
+        }
+        if step.ended {
+            // A limit counts the documents that are not ours too.
+            return Ok(if skipped && query.limit.is_some() { Pass::Short } else { Pass::Done });
+        }
+    }
+}
+
+fn open(
+    shared: &Shared,
+    collection: &Collection<RawDocumentBuf>,
+    query: &Query,
+    pattern: bool,
+) -> Result<Cursor<RawDocumentBuf>, CallError> {
+    let direction = match query.order {
+        Order::Ascending => 1,
+        Order::Descending => -1,
+    };
+    let exact = query.filter.terms.is_empty();
+    let pushed_limit = query.limit.filter(|_| exact).and_then(|limit| i64::try_from(limit).ok());
+    let step = query.limit.filter(|_| exact).map_or(STEP_ROWS, |limit| limit.min(STEP_ROWS));
+    shared.connection.call(shared.read_timeout, async {
+        let mut find = collection
+            .find(filter(query, pattern))
+            .projection(projection())
+            .sort(doc! { "ns": direction, "_id": direction })
+            .batch_size(step as u32);
+        if let Some(limit) = pushed_limit {
+            find = find.limit(limit);
+        }
+        find.await
+    })
+}
+
+/// What a step took from the cursor.
+struct Step {
+    builder: LogBatchBuilder,
+    ids: Vec<RecordId>,
+    /// How many documents were not of ours.
+    skipped: u64,
+    ended: bool,
+}
+
+async fn fill(cursor: &mut Cursor<RawDocumentBuf>) -> mongodb::error::Result<Step> {
+    let mut step = Step { builder: LogBatchBuilder::new(), ids: Vec::new(), skipped: 0, ended: false };
+    let mut bytes = 0;
+    while step.ids.len() < STEP_ROWS && bytes < STEP_BYTES {
+        if !cursor.advance().await? {
+            step.ended = true;
+            break;
+        }
+        let document = cursor.current();
+        bytes += document.as_bytes().len();
+        match document::decode(document, &mut step.builder) {
+            Some(id) => step.ids.push(id),
+            None => step.skipped += 1,
+        }
+    }
+    Ok(step)
+}
+
+/// Gives the matches among `records` to the sink; `Break`, if the search is over.
+fn hand_on(records: Records, query: &mut Query, sink: &mut dyn Sink) -> Result<ControlFlow<()>, BatchError> {
+    let mut matches = records;
+    if !query.filter.terms.is_empty() {
+        let rows = query.filter.select(&matches.logs);
+        let rows: Vec<u32> = rows.set_indices().map(|row| row as u32).collect();
+        if rows.len() < matches.len() {
+            matches = matches.take(&UInt32Array::from(rows))?;
+        }
+    }
+    if let Some(limit) = query.limit {
+        if matches.len() > limit {
+            matches = matches.slice(0, limit);
+        }
+        query.limit = Some(limit - matches.len());
+    }
+    if !matches.is_empty() && sink.push(matches).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    Ok(if query.limit == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+}
+
+/// The query as a filter: exact but for the terms, and those at least a superset.
+fn filter(query: &Query, pattern: bool) -> Document {
+    let range = query.open_range();
+    // Always there: documents that are not of ours have no `ns`.
+    let mut filter = doc! { "ns": { "$gte": range.start.as_nanos(), "$lte": range.end.as_nanos() } };
+    if !query.filter.severities.is_all() {
+        let wanted = Severity::ALL.into_iter().filter(|severity| query.filter.severities.contains(*severity));
+        filter.insert("severity", one_of(wanted.map(|severity| Bson::Int32(severity.number().into())).collect()));
+    }
+    if !query.filter.services.is_empty() {
+        filter.insert("service", one_of(query.filter.services.iter().map(Bson::from).collect()));
+    }
+    if let Some((time, id)) = query.after {
+        let beyond = match query.order {
+            Order::Ascending => "$gt",
+            Order::Descending => "$lt",
+        };
+        let later = doc! { "ns": { beyond: time.as_nanos() } };
+        // Of those within the range, so of that very moment.
+        let same = doc! { "_id": { beyond: id.to_string() } };
+        filter.insert("$or", vec![later, same]);
+    }
+    let patterns: Vec<Document> = if pattern { patterns(&query.filter.terms) } else { Vec::new() };
+    if !patterns.is_empty() {
+        filter.insert("$and", patterns);
+    }
+    filter
+}
+
+/// Equality for one value, so that an index gives the order of what follows it.
+fn one_of(mut values: Vec<Bson>) -> Bson {
+    match (values.pop(), values.is_empty()) {
+        (Some(only), true) => only,
+        (Some(last), false) => {
+            values.push(last);
+            doc! { "$in": values }.into()
+        }
+        (None, _) => doc! { "$in": [] }.into(),
+    }
+}
+
+/// A pattern for the longest plain token of each term: every message with the term matches it.
+fn patterns(terms: &[Term]) -> Vec<Document> {
+    let plain = |token: &&String| token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let tokens = terms.iter().filter_map(|term| term.tokens().iter().filter(plain).max_by_key(|token| token.len()));
+    tokens.take(PUSHED_TERMS_MAX).map(|token| doc! { "message": { "$regex": pattern_of(token) } }).collect()
+}
+
+/// Finds `token` in any case. The letters are spelled out, because servers disagree on which others fold to them.
+fn pattern_of(token: &str) -> String {
+    let mut pattern = String::with_capacity(4 * token.len());
+    for letter in token.chars() {
+        match letter.to_ascii_lowercase() {
+            'i' => pattern.push_str("[iI\u{130}]"),
+            'k' => pattern.push_str("[kK\u{212a}]"),
+            's' => pattern.push_str("[sS\u{17f}]"),
+            lower @ 'a'..='z' => pattern.extend(['[', lower, lower.to_ascii_uppercase(), ']']),
+            other => pattern.push(other),
+        }
+    }
+    pattern
+}

@@ -1,0 +1,243 @@
+//! The actors that search the store.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix::{Actor, ActorContext, Handler, Message, SyncContext};
+use sluice_model::RecordId;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::breaker::{Breaker, BreakerState};
+use super::metrics::{WorkerMetrics, outcome};
+use super::reader::Page;
+use super::{Guarded, Pool, guarded};
+use crate::batch::Records;
+use crate::query::Query;
+use crate::store::{Sink, Store, StoreError};
+
+/// Answers one search or look-up at a time; the pool has several.
+#[derive(Clone)]
+pub(super) struct QueryWorker {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) metrics: WorkerMetrics,
+}
+
+/// A search for one page.
+#[derive(Message)]
+#[rtype(result = "Result<Page, QueryError>")]
+pub(super) struct Retrieve {
+    pub(super) query: Query,
+    pub(super) bytes_max: usize,
+    pub(super) ticket: Ticket,
+}
+
+/// A look-up of one record.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Records>, QueryError>")]
+pub(super) struct Lookup {
+    pub(super) id: RecordId,
+    pub(super) ticket: Ticket,
+}
+
+/// Why a worker has no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum QueryError {
+    /// The breaker is not closed.
+    Refused(BreakerState),
+    /// Nobody waits for the answer any more.
+    Abandoned,
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// What every read carries: its end, and its place among the reads in hand, which it keeps until a worker is done.
+pub(super) struct Ticket {
+    /// When the reader gives up, and after how long.
+    pub(super) deadline: Instant,
+    /// Set when the reader has gone away.
+    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    /// Whether nobody waits for the answer any more.
+    fn is_over(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.deadline
+    }
+}
+
+impl Actor for QueryWorker {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<Retrieve> for QueryWorker {
+    type Result = Result<Page, QueryError>;
+
+    fn handle(&mut self, message: Retrieve, context: &mut Self::Context) -> Self::Result {
+        let Retrieve { query, bytes_max, ticket } = message;
+        let mut collector = Collector::new(query.limit, bytes_max, &ticket);
+        self.call(&ticket, context, |store| store.search(&query, &mut collector))?;
+        collector.into_page()
+    }
+}
+
+impl Handler<Lookup> for QueryWorker {
+    type Result = Result<Option<Records>, QueryError>;
+
+    fn handle(&mut self, message: Lookup, context: &mut Self::Context) -> Self::Result {
+        self.call(&message.ticket, context, |store| store.get(message.id))
+    }
+}
+
+impl QueryWorker {
+    /// Makes one call of the store through the breaker.
+    fn call<T>(
+        &self,
+        ticket: &Ticket,
+        context: &mut SyncContext<Self>,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, QueryError> {
+        if ticket.is_over() {
+            // It waited for a worker too long, or for nobody.
+            return Err(QueryError::Abandoned);
+        }
+        let permit = self.breaker.permit().map_err(QueryError::Refused)?;
+        let _busy = self.metrics.busy(Pool::Query);
+        let started = Instant::now();
+        let Guarded { result, panicked } = guarded(Pool::Query, || call(&*self.store));
+        if panicked {
+            // The actor is made anew; it may have been left half changed.
+            self.metrics.panicked(Pool::Query);
+            context.stop();
+        }
+        // A search that was cut short says nothing of the store.
+        let cut_short = result.is_ok() && ticket.is_over();
+        self.metrics.queried(started, if cut_short { "cut_short" } else { outcome(&result) });
+        if cut_short {
+            drop(permit);
+        } else {
+            permit.record(&result);
+        }
+        result.map_err(QueryError::Store)
+    }
+}
+
+/// Takes the matches of a search until there are enough, or nobody wants them.
+struct Collector<'a> {
+    ticket: &'a Ticket,
+    rows_left: usize,
+    bytes_left: usize,
+    records: Vec<Records>,
+    /// Whether it stopped the search, or a bound was reached just when the search ended.
+    full: bool,
+    abandoned: bool,
+}
+
+impl<'a> Collector<'a> {
+    fn new(limit: Option<usize>, bytes_max: usize, ticket: &'a Ticket) -> Collector<'a> {
+        let rows_left = limit.unwrap_or(usize::MAX);
+        Collector {
+            ticket,
+            rows_left,
+            bytes_left: bytes_max,
+            records: Vec::new(),
+            full: rows_left == 0,
+            abandoned: false,
+        }
+    }
+
+    fn into_page(self) -> Result<Page, QueryError> {
+        if self.abandoned {
+            return Err(QueryError::Abandoned);
+        }
+        Ok(Page { records: self.records, finished: !self.full })
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn push(&mut self, records: Records) -> ControlFlow<()> {
+        if self.ticket.is_over() {
+            self.abandoned = true;
+            return ControlFlow::Break(());
+        }
+        if self.full || records.is_empty() {
+            return if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+        let (rows, bytes) = (records.len(), records.size_bytes());
+        // One record is always taken, so that a walk by pages gets on.
+        let fitting = if bytes <= self.bytes_left { rows } else { rows * self.bytes_left / bytes };
+        let taken = fitting.max(usize::from(self.records.is_empty())).min(self.rows_left);
+        self.rows_left -= taken;
+        self.bytes_left = self.bytes_left.saturating_sub(bytes / rows * taken);
+        self.full = taken < rows || self.rows_left == 0 || self.bytes_left == 0;
+        if taken > 0 {
+            self.records.push(if taken < rows { records.slice(0, taken) } else { records });
+        }
+        if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sluice_model::{RunId, Severity, Timestamp};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::batch::LogBatchBuilder;
+
+    fn ticket(wait: Duration) -> Ticket {
+        Ticket {
+            deadline: Instant::now() + wait,
+            cancelled: Arc::default(),
+            _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        }
+    }
+
+    fn records(rows: u64) -> Records {
+        let mut builder = LogBatchBuilder::new();
+        for row in 0..rows {
+            builder.commit(Timestamp::from_nanos(row as i64), Severity::Info, "INFO", "", &"x".repeat(1000));
+        }
+        Records::numbered(RecordId { run: RunId::from_bytes([1; RunId::BYTES]), sequence: 0 }, builder.finish())
+    }
+
+    /// Pushes batches of `pushed` rows until the collector has enough: its page's rows, and whether it was finished.
+    fn collect(limit: Option<usize>, bytes_max: usize, pushed: &[u64]) -> (usize, bool) {
+        let ticket = ticket(Duration::from_secs(60));
+        let mut collector = Collector::new(limit, bytes_max, &ticket);
+        let _ = pushed.iter().try_for_each(|rows| collector.push(records(*rows)));
+        let page = collector.into_page().unwrap();
+        (page.records.iter().map(Records::len).sum(), page.finished)
+    }
+
+    #[test]
+    fn a_page_has_its_bounds() {
+        const PLENTY: usize = 1 << 30;
+        assert_eq!(collect(None, PLENTY, &[]), (0, true));
+        assert_eq!(collect(None, PLENTY, &[5, 0, 7]), (12, true));
+        assert_eq!(collect(Some(12), PLENTY, &[5, 7]), (12, false), "there may be more after the limit");
+        assert_eq!(collect(Some(13), PLENTY, &[5, 7]), (12, true));
+        assert_eq!(collect(Some(6), PLENTY, &[5, 7]), (6, false));
+        assert_eq!(collect(Some(0), PLENTY, &[5]), (0, false));
+        assert_eq!(collect(None, 1, &[5, 7]), (1, false), "one record is always taken");
+        let (rows, finished) = collect(None, 8000, &[5, 7]);
+        assert!((5..=8).contains(&rows) && !finished, "{rows} records of a kilobyte in eight");
+    }
+
+    #[test]
+    fn a_search_that_nobody_waits_for_ends() {
+        let late = ticket(Duration::ZERO);
+        let mut collector = Collector::new(None, 1 << 20, &late);
+        assert_eq!(collector.push(records(1)), ControlFlow::Break(()));
+        assert_eq!(collector.into_page().unwrap_err(), QueryError::Abandoned);
+
+        let gone = ticket(Duration::from_secs(60));
+        gone.cancelled.store(true, Ordering::Relaxed);
+        assert_eq!(Collector::new(None, 1 << 20, &gone).push(records(1)), ControlFlow::Break(()));
+    }
+}
