@@ -32,7 +32,7 @@ enum Task {
 fn run(engine: &Engine) {
     let mut backoff = BACKOFF_MIN;
     let mut resume = Instant::now();
-    let mut housekeeping = Instant::now();
+    let mut housekeeping = Instant::now() + HOUSEKEEPING;
     loop {
         let task = next_task(engine, resume, housekeeping);
         let outcome = catch_unwind(AssertUnwindSafe(|| match task {

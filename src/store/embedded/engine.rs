@@ -115,7 +115,7 @@ impl Engine {
             wake: Condvar::new(),
             disk: Mutex::new(Disk { manifest: recovered.manifest, prepared: None, retired: Vec::new() }),
         };
-        engine.measure(&engine.state());
+        engine.measure_segments(&engine.state());
         Ok(engine)
     }
 
@@ -155,7 +155,7 @@ impl Engine {
             chunks.into_iter().for_each(|chunk| state.memory.push(chunk));
         }
         state.known.insert(block.id);
-        self.measure(&state);
+        self.measure_memory(&state);
         if self.is_full_enough(&state) {
             self.wake.notify_all();
         }
@@ -277,7 +277,8 @@ impl Engine {
         if flushed {
             state.flushing.clear();
         }
-        self.measure(&state);
+        self.measure_memory(&state);
+        self.measure_segments(&state);
         drop(state);
         gone.iter().for_each(|name| self.cache.forget(name));
         self.metrics.rows_written.inc_by(added.iter().map(|info| info.rows).sum());
@@ -316,9 +317,12 @@ impl Engine {
         Ok(())
     }
 
-    fn measure(&self, state: &State) {
+    fn measure_memory(&self, state: &State) {
         self.metrics.memory_rows.set(state.rows() as i64);
         self.metrics.memory_bytes.set(state.memory_bytes() as i64);
+    }
+
+    fn measure_segments(&self, state: &State) {
         self.metrics.segments.set(state.segments.len() as i64);
         self.metrics.segment_bytes.set(state.segments.iter().map(|segment| segment.info.bytes).sum::<u64>() as i64);
     }

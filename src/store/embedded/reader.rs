@@ -228,7 +228,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadErro
 /// Something to stand in a column that is not read.
 fn filler(column: usize, rows: usize) -> ArrayRef {
     match column {
-        RUN => Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, vec![0; rows * RunId::BYTES].into(), None)),
+        RUN => Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, vec![0_u8; rows * RunId::BYTES].into(), None)),
         SEQUENCE => Arc::new(UInt64Array::from(vec![0; rows])),
         TIMESTAMP => Arc::new(TimestampNanosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         SEVERITY => Arc::new(UInt8Array::from(vec![Severity::Info.number(); rows])),

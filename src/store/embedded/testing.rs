@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 use super::EmbeddedStore;
+use super::engine::Engine;
 use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, RowWriter};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::query::{Filter, Order, Query};
@@ -65,16 +66,14 @@ pub(super) fn settings() -> EmbeddedSettings {
 
 pub(super) const KEEP: RetentionSettings = RetentionSettings { age: None, bytes: None };
 
-pub(super) fn open(folder: &Path) -> Arc<EmbeddedStore> {
+pub(super) fn open(folder: &Path) -> EmbeddedStore {
     open_with(folder, &settings(), KEEP)
 }
 
-pub(super) fn open_with(
-    folder: &Path,
-    settings: &EmbeddedSettings,
-    retention: RetentionSettings,
-) -> Arc<EmbeddedStore> {
-    EmbeddedStore::open(folder, settings, retention, &[run()], &mut Registry::default()).unwrap()
+/// A store without its thread: nothing happens but by a call.
+pub(super) fn open_with(folder: &Path, settings: &EmbeddedSettings, retention: RetentionSettings) -> EmbeddedStore {
+    let engine = Engine::open(folder, settings, retention, &[run()], &mut Registry::default()).unwrap();
+    EmbeddedStore { engine: Arc::new(engine), thread: Mutex::new(None) }
 }
 
 /// Takes all records, or as many as it wants.
