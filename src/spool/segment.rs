@@ -41,7 +41,7 @@
 //! | 88 | 4 | number of keys |
 //! | 92 | 36 | zero |
 //! | 128 | 64 each | keys, see [`super::key_file`] |
-//! | then | | payload: an Arrow IPC stream of one record batch, uncompressed, without an end marker |
+//! | then | | payload: an Arrow IPC stream of one record batch, uncompressed, without an end marker; none for 0 records |
 //! | then | | zeros up to the next page |
 //!
 //! # Invariants
@@ -74,8 +74,9 @@ use std::io::IoSlice;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
+use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::StreamEncoder;
+use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_schema::ArrowError;
 use sluice_model::{RunId, Timestamp};
 
@@ -93,6 +94,8 @@ pub(super) const MAX_KEYS: u32 = 1 << 20;
 pub(super) const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 const VERSION: u32 = 1;
+/// How buffers stand in a payload: as the widest of their values needs it. Arrow's own 64 would double a small block.
+const ALIGNMENT: usize = 8;
 const SEGMENT_MAGIC: [u8; 8] = *b"SluiceSg";
 const SEGMENT_HEADER: usize = 96;
 const BLOCK_MAGIC: [u8; 8] = *b"SluiceBk";
@@ -238,7 +241,8 @@ pub(super) fn encode_payload(batch: &LogBatch) -> Result<Vec<Buffer>, ArrowError
         return Ok(Vec::new());
     }
     let columns = batch.as_arrow();
-    StreamEncoder::try_new(columns.schema_ref())?.encode(columns)
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
+    StreamEncoder::try_new_with_options(columns.schema_ref(), options)?.encode(columns)
 }
 
 /// The batch of a payload of `rows` records, whose checksum has been verified; shares the payload's memory.
