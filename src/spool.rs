@@ -1,8 +1,8 @@
 //! The durable spool: the write-ahead log of everything accepted, and the buffer that rides out a store outage.
 //!
 //! A batch is appended, becomes part of a block, and is durable when [`Spool::append`] returns. Its block is then
-//! delivered ([`Spool::next`]), written to the store ([`Spool::written`]), and settled ([`Spool::settle`]) once the store
-//! holds it for good; what is not settled is delivered again after a restart, with the same ids.
+//! delivered ([`Spool::next`]), written to the store ([`Spool::written`]), and settled ([`Spool::settle`]) once the
+//! store holds it for good; what is not settled is delivered again after a restart, with the same ids.
 //!
 //! The files, and what happens to them when and in what order, are specified in `spool/segment.rs` and
 //! `spool/key_file.rs`.
@@ -198,8 +198,9 @@ impl Spool {
         self.shared.enqueue(entry, true)?.blocking_recv().unwrap_or(Err(SpoolError::Closed))
     }
 
-    /// The next block for the store, by lane (8 : 2 : 1 by bytes), or nothing within `wait` or once the spool is closed.
-    /// Blocks. The block is in flight then, until it is [`Spool::written`], [`Spool::retry`] or [`Spool::settle`]d.
+    /// The next block for the store, by lane (8 : 2 : 1 by bytes), or nothing within `wait` or once the spool is
+    /// closed. Blocks. The block is in flight then, until it is [`Spool::written`], [`Spool::retry`] or
+    /// [`Spool::settle`]d.
     pub fn next(&self, wait: Duration) -> Option<Block> {
         let deadline = Instant::now() + wait.min(WAIT_MAX);
         loop {
@@ -220,8 +221,8 @@ impl Spool {
         self.shared.index.retry(block);
     }
 
-    /// Notes that blocks are durable in the store, dead-lettered or quarantined: the spool forgets them, and deletes the
-    /// segments that hold nothing else. Blocks.
+    /// Notes that blocks are durable in the store, dead-lettered or quarantined: the spool forgets them, and deletes
+    /// the segments that hold nothing else. Blocks.
     pub fn settle(&self, durable: &BlockSet) {
         self.shared.index.settle(durable);
         self.shared.sweeper.sweep(&self.shared);
@@ -262,8 +263,8 @@ impl Spool {
         }
     }
 
-    /// Accepts nothing more, makes what waits durable, ends [`Spool::next`] and the writer's thread. Blocks settled after
-    /// it are still forgotten.
+    /// Accepts nothing more, makes what waits durable, ends [`Spool::next`] and the writer's thread. Blocks settled
+    /// after it are still forgotten.
     pub fn close(&self) {
         self.shared.queue.close();
         self.shared.index.close();

@@ -61,15 +61,16 @@ impl Active {
             self.allocated = doubled.max(to_page(end));
             shared.disk.allocate(&self.file, self.allocated)?;
         }
+        let synced = shared.settings.durability == Durability::Fsync;
         let mut zeroed = self.zeroed.max(end);
-        if bytes < SMALL_GROUP_BYTES && end > self.zeroed {
+        if synced && bytes < SMALL_GROUP_BYTES && end > self.zeroed {
             // Writing into pages that were only allocated changes extents, which each sync would have to journal.
             let zeros_to = (end + ZEROED_BYTES).min(self.allocated);
             slices.extend((end..zeros_to).step_by(PAGE as usize).map(|_| IoSlice::new(&ZEROS)));
             zeroed = zeros_to;
         }
         shared.disk.write_at(&self.file, &mut slices, self.end)?;
-        if shared.settings.durability == Durability::Fsync {
+        if synced {
             let begun = Instant::now();
             shared.disk.sync(&self.file)?;
             shared.metrics.fsyncs.inc();

@@ -101,6 +101,8 @@ impl Disk {
     /// Makes the names in a folder durable.
     pub fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.before(Step::SyncFolder)?;
+        // The parent of a relative name is the empty path.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         File::open(path)?.sync_all()
     }
 
@@ -108,7 +110,7 @@ impl Disk {
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.before(Step::Rename)?;
         std::fs::rename(from, to)?;
-        self.sync_folder(to.parent().unwrap_or(Path::new(".")))
+        self.sync_folder(to.parent().unwrap_or(Path::new("")))
     }
 
     /// Removes a file; that it is not there is no error.

@@ -1,9 +1,9 @@
 //! The key journal on disk: keys whose segment is gone.
 //!
 //! A key is written in its batch's block, in the same commit, so the two are durable together. Before a segment is
-//! deleted, the keys in it that have not expired are written to a key file, `NNNNNNNNNNNNNNNNNNNN.keys`, under a growing
-//! number of its own. A key file is deleted when its newest key has expired; many of them are merged into a new one.
-//! A key that stands in several files is the same key.
+//! deleted, the keys in it that have not expired are written to a key file, `NNNNNNNNNNNNNNNNNNNN.keys`, under a
+//! growing number of its own. A key file is deleted when its newest key has expired; many of them are merged into a
+//! new one. A key that stands in several files is the same key.
 //!
 //! | offset | bytes | key file |
 //! |---|---|---|

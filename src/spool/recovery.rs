@@ -176,8 +176,8 @@ impl Reader<'_> {
         let whole = whole + usize::from(matches!(found.get(whole), Some(Found::Bad(range, _)) if range.start == 0));
         let mut torn = found.drain(whole.min(found.len())..);
         let Some(Found::Bad(first, known)) = torn.next() else { return None };
-        let end = torn.filter_map(|found| if let Found::Bad(range, _) = found { Some(range.end) } else { None }).last();
-        let range = first.start..end.unwrap_or(first.end);
+        let end = torn.fold(first.end, |end, found| if let Found::Bad(range, _) = found { range.end } else { end });
+        let range = first.start..end;
         let start = range.start;
         let copied = self.set_aside(range, known.as_ref(), nonce, Reason::Torn);
         let cut = copied.and_then(|()| {

@@ -41,8 +41,8 @@ pub(super) fn header(path: &Path, number: u64) -> Result<Option<SegmentHeader>, 
     }
 }
 
-/// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for zeros at
-/// the end.
+/// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for
+/// zeros at the end.
 pub(super) fn scan(
     path: &Path,
     number: u64,

@@ -1,9 +1,10 @@
 //! The format of the spool's files, version 1.
 //!
 //! # Layout
-//! The folder holds segments, `NNNNNNNNNNNNNNNNNNNN.log` (twenty digits, growing), and key files, `….keys` (their format
-//! is told in [`super::key_file`]). A name that ends in `.new` is a file whose making was not finished: it holds nothing
-//! that was ever acknowledged and is deleted at the next start. All numbers are little-endian unless said otherwise.
+//! The folder holds segments, `NNNNNNNNNNNNNNNNNNNN.log` (twenty digits, growing), and key files, `….keys` (their
+//! format is told in [`super::key_file`]). A name that ends in `.new` is a file whose making was not finished: it
+//! holds nothing that was ever acknowledged and is deleted at the next start. All numbers are little-endian unless
+//! said otherwise.
 //!
 //! A segment is a row of 4 KiB pages. The first is its header, then come blocks, each beginning on a page:
 //!
@@ -41,7 +42,7 @@
 //! | 88 | 4 | number of keys |
 //! | 92 | 36 | zero |
 //! | 128 | 64 each | keys, see [`super::key_file`] |
-//! | then | | payload: an Arrow IPC stream of one record batch, uncompressed, without an end marker |
+//! | then | | payload: an Arrow IPC stream of one batch, uncompressed, without an end marker; none for 0 records |
 //! | then | | zeros up to the next page |
 //!
 //! # Invariants
@@ -50,11 +51,13 @@
 //!   `fsync`) or none (`os`). Nothing of the group is delivered or answered before that.
 //! - What lies past the last block is zeros: the file is preallocated, so that a sync has no change of size to journal.
 //!   Small groups are written into pages that hold zeros already, so that there is no change of extents either.
-//! - After a write or sync that failed, the segment is never written again, and the header of the next one says how much
-//!   of it is valid. Nothing is accepted before that header is durable. That next segment outlives the abandoned one.
+//! - After a write or sync that failed, the segment is never written again, and the header of the next one says how
+//!   much of it is valid. Nothing is accepted before that header is durable. That next segment outlives the abandoned
+//!   one.
 //! - Each start draws a new run and makes a new segment. Segments of earlier runs are read and deleted, never extended.
-//! - A segment is deleted when all its blocks are settled, in this order: the keys in it that still count are written to
-//!   a synced key file, the segment is unlinked, the folder is synced.
+//! - A segment is deleted when all its blocks are settled, in this order: the keys in it that still count are written
+//!   to a synced key file, the segment is unlinked, the folder is synced. (Where the disk has no room for the key file,
+//!   it is written right after: a full disk must drain.)
 //!
 //! # Limits
 //! A commit group is at most 8 MiB or one batch. A segment is closed before a group that would take it past
@@ -64,18 +67,19 @@
 //! # Recovery
 //! All segments are read in the order of their numbers; of each, no more than its successor's header says is valid.
 //! A block counts if both its checksums match and it names this segment, this offset and this nonce. At anything else
-//! the next block is looked for, page by page. If one follows, or a later segment exists, the bytes between are *damage*:
-//! they are copied to `quarantine/`, reported, and skipped. Else they are the *torn* end of what was being written when
-//! the power went: they are copied to `quarantine/`, synced, and cut off. Zeros to the end are a clean end.
-//! A group that had failed may come back once, if the process died before the next header was durable: the one unknown
-//! outcome. An `Idempotency-Key` makes the retry safe, as the key stands in the block.
+//! the next block is looked for, page by page. If one follows, or a later segment exists, the bytes between are
+//! *damage*: they are copied to `quarantine/`, reported, and skipped. Else they are the *torn* end of what was being
+//! written when the power went: they are copied to `quarantine/`, synced, and cut off. Zeros to the end are a clean
+//! end. A group that had failed may come back once, if the process died before the next header was durable: the one
+//! unknown outcome. An `Idempotency-Key` makes the retry safe, as the key stands in the block.
 
 use std::io::IoSlice;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
+use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::StreamEncoder;
+use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_schema::ArrowError;
 use sluice_model::{RunId, Timestamp};
 
@@ -93,6 +97,8 @@ pub(super) const MAX_KEYS: u32 = 1 << 20;
 pub(super) const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 const VERSION: u32 = 1;
+/// How buffers stand in a payload: as the widest of their values needs it. Arrow's own 64 would double a small block.
+const ALIGNMENT: usize = 8;
 const SEGMENT_MAGIC: [u8; 8] = *b"SluiceSg";
 const SEGMENT_HEADER: usize = 96;
 const BLOCK_MAGIC: [u8; 8] = *b"SluiceBk";
@@ -238,7 +244,8 @@ pub(super) fn encode_payload(batch: &LogBatch) -> Result<Vec<Buffer>, ArrowError
         return Ok(Vec::new());
     }
     let columns = batch.as_arrow();
-    StreamEncoder::try_new(columns.schema_ref())?.encode(columns)
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
+    StreamEncoder::try_new_with_options(columns.schema_ref(), options)?.encode(columns)
 }
 
 /// The batch of a payload of `rows` records, whose checksum has been verified; shares the payload's memory.

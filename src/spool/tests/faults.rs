@@ -1,4 +1,4 @@
-//! A disk that fails when a test says so.
+//! A disk that fails, or waits, when a test says so.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,8 @@ use super::super::locked;
 /// What is to fail; shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
+    /// Every step waits while a test holds this.
+    pub gate: Arc<Mutex<()>>,
     failing: Arc<Mutex<Vec<(Step, usize)>>>,
 }
 
@@ -24,6 +26,7 @@ impl Faults {
     }
 
     pub(in crate::spool) fn before(&self, step: Step) -> io::Result<()> {
+        drop(locked(&self.gate));
         let mut failing = locked(&self.failing);
         for (failed, times) in failing.iter_mut() {
             if *failed == step && *times > 0 {

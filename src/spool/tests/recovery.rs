@@ -12,7 +12,7 @@ fn killed(blocks: usize) -> (Fixture, Vec<(RecordId, String)>) {
     let mut expected = Vec::new();
     for block in 0..blocks {
         let message = format!("{block} {}", "x".repeat(4000));
-        let receipt = append(&spool, batch_of(Severity::Info, &[message.clone()]), None).unwrap();
+        let receipt = append(&spool, batch_of(Severity::Info, std::slice::from_ref(&message)), None).unwrap();
         expected.push((receipt.first, message));
     }
     (fixture.killed(), expected)
