@@ -106,6 +106,33 @@ fn while_the_store_is_down_records_are_kept_and_then_written_urgent_ones_first()
 }
 
 #[test]
+fn a_store_that_comes_and_goes_ends_with_every_record_once() {
+    run(|rig| {
+        let mut expected = Vec::new();
+        for number in 0..120 {
+            let severity = if number % 5 == 0 { Severity::Error } else { Severity::Info };
+            let odd = if number % 10 == 7 { "refused" } else { "good" };
+            let messages = [format!("{number:03} first"), format!("{odd} {number:03}"), format!("{number:03} last")];
+            rig.accept(severity, &messages.each_ref().map(String::as_str));
+            expected.extend(messages.into_iter().filter(|message| !message.starts_with("refused")));
+            match number % 40 {
+                10 => rig.faults.set_down(true),
+                20 => rig.faults.full.store(2, Ordering::SeqCst),
+                25 => until("an open breaker", || rig.workers.status().store.breaker != BreakerState::Closed),
+                30 => rig.faults.set_down(false),
+                _ => {}
+            }
+        }
+        rig.drained();
+        expected.sort();
+        assert_eq!(rig.faults.messages(), expected);
+        assert_eq!(rig.dead_letters().len(), 12);
+        assert_eq!(open_blocks(rig), 0);
+        until("a rate", || rig.workers.status().written_per_second[1] > 0.0);
+    });
+}
+
+#[test]
 fn a_full_store_is_asked_to_flush_and_gets_the_block_again() {
     run(|rig| {
         rig.faults.full.store(3, Ordering::SeqCst);
