@@ -28,13 +28,14 @@ use actix::Addr;
 
 use self::state::State;
 use self::verdict::Piece;
+use super::Stopped;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetters;
 use super::metrics::WorkerMetrics;
 use super::rate::RateMeter;
 use super::store_worker::{StoreWorker, WriteOutcome};
 use super::thread::OwnThread;
-use crate::batch::{Block, BlockId};
+use crate::batch::{Block, BlockId, BlockSet};
 use crate::spool::Spool;
 use crate::store::Store;
 
@@ -61,6 +62,7 @@ pub(super) struct Dispatcher {
     events: Sender<Event>,
     stopping: Arc<AtomicBool>,
     dispatching: OwnThread,
+    released: Receiver<BlockSet>,
     fetching: OwnThread,
 }
 
@@ -89,8 +91,10 @@ impl Dispatcher {
             OwnThread::spawn("fetch", move || fetch(&spool, &ordered, &events, &stopping))?
         };
         let state = State::new(parts, events.clone(), orders);
-        let dispatching = OwnThread::spawn("dispatch", move || state.run(&received))?;
-        Ok(Dispatcher { events, stopping, dispatching, fetching })
+        let (release, released) = channel();
+        // Nobody listens where the stop did not wait for it.
+        let dispatching = OwnThread::spawn("dispatch", move || drop(release.send(state.run(&received))))?;
+        Ok(Dispatcher { events, stopping, dispatching, released, fetching })
     }
 
     /// Whether it runs.
@@ -100,12 +104,13 @@ impl Dispatcher {
 
     /// Takes no more blocks, waits until no worker holds one, and ends the threads, until `deadline` at most. What is
     /// not written then is delivered again after the next start.
-    pub(super) fn stop(self, deadline: Instant) -> bool {
+    pub(super) fn stop(self, deadline: Instant) -> Stopped {
         self.stopping.store(true, Ordering::Relaxed);
         // It can only fail where the thread has ended already.
         let _ = self.events.send(Event::Stop);
         let dispatched = self.dispatching.join_until(deadline);
-        self.fetching.join_until(deadline) && dispatched
+        let fetched = self.fetching.join_until(deadline);
+        Stopped { in_time: dispatched && fetched, released: self.released.try_recv().unwrap_or_default() }
     }
 }
 

@@ -13,8 +13,12 @@ use super::{Event, Parts};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::worker::store_worker::{Reply, StoreBatch, WriteOutcome};
 
-/// How many blocks may be in hand beyond those with workers: refused ones that wait.
+/// How many blocks may be in hand beyond those with workers, however large: refused ones that wait.
 const WAITING_MAX: usize = 8;
+/// How many may be in hand while they are small. Refused blocks wait for another write to succeed, so the blocks behind
+/// them must still come in.
+const SMALL_WAITING_MAX: usize = 1024;
+const SMALL_WAITING_BYTES_MAX: usize = 64 << 20;
 /// How often the store is asked what it holds durably, besides after each block.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store is asked to flush, while the spool wants it.
@@ -64,8 +68,9 @@ impl State {
         }
     }
 
-    /// Handles events until it is told to stop and no worker holds anything.
-    pub(super) fn run(mut self, events: &Receiver<Event>) {
+    /// Handles events until it is told to stop and no worker holds anything; returns the records that are settled
+    /// although the store has them not under their ids: dead letters, and what was accepted again.
+    pub(super) fn run(mut self, events: &Receiver<Event>) -> BlockSet {
         // What the store has held since before the start need not be sent again.
         self.settle();
         while !(self.stopping && self.with_workers == 0) {
@@ -83,6 +88,7 @@ impl State {
             self.parts.spool.retry(*id);
         }
         self.settle();
+        self.released()
     }
 
     /// Sends what is ready, then orders as many blocks as could be sent too.
@@ -92,9 +98,10 @@ impl State {
         }
         self.put_letters(now);
         while self.with_workers < self.parts.inflight && self.send_next(now) {}
-        let in_hand_max = self.parts.inflight + WAITING_MAX;
+        let bytes: usize = self.deliveries.values().map(|delivery| delivery.bytes).sum();
+        let waiting_max = if bytes < SMALL_WAITING_BYTES_MAX { SMALL_WAITING_MAX } else { WAITING_MAX };
         while self.with_workers + self.ordered < self.parts.inflight
-            && self.deliveries.len() + self.ordered < in_hand_max
+            && self.deliveries.len() + self.ordered < self.parts.inflight + waiting_max
             && self.orders.send(()).is_ok()
         {
             self.ordered += 1;
@@ -290,10 +297,15 @@ impl State {
     /// Tells the spool what it may forget.
     fn settle(&self) {
         let mut settled = self.parts.store.durable();
-        settled.extend(self.parts.letters.known());
-        settled.extend(&self.reaccepted);
+        settled.extend(&self.released());
         if !settled.is_empty() {
             self.parts.spool.settle(&settled);
         }
+    }
+
+    fn released(&self) -> BlockSet {
+        let mut released = self.parts.letters.known().clone();
+        released.extend(&self.reaccepted);
+        released
     }
 }

@@ -71,6 +71,20 @@ fn a_record_that_breaks_the_store_is_found_and_the_workers_live_on() {
 }
 
 #[test]
+fn blocks_that_wait_for_a_proof_do_not_keep_the_proof_away() {
+    run(|rig| {
+        for number in 0..20 {
+            rig.accept(Severity::Info, &[&format!("mystery {number}")]);
+        }
+        assert!(rig.dead_letters().is_empty(), "nothing else was written in between");
+        rig.accept(Severity::Info, &["good"]);
+        rig.drained();
+        assert_eq!(rig.faults.messages(), ["good"]);
+        assert_eq!(rig.dead_letters().len(), 20);
+    });
+}
+
+#[test]
 fn clashing_records_are_accepted_again_under_new_ids() {
     run(|rig| {
         rig.faults.taken.lock().unwrap().extend([1, 3]);
