@@ -194,6 +194,33 @@ fn a_block_stays_in_the_spool_while_dead_letters_cannot_be_written() {
 }
 
 #[test]
+fn many_blocks_without_room_for_their_dead_letters_come_again_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("dead-letter/records.ndjson");
+    let faults = Arc::new(FaultStore::default());
+    let path = in_the_way.clone();
+    with_workers(folder.path(), &faults, move |rig| {
+        std::fs::create_dir_all(&path).unwrap();
+        for number in 0..12 {
+            rig.accept(Severity::Info, &[&format!("refused {number}")]);
+            rig.accept(Severity::Error, &["good"]);
+        }
+        until("the good records", || rig.faults.messages().len() == 12);
+        until("a few that still wait", || open_blocks(rig) < 8);
+    });
+    std::fs::remove_dir(&in_the_way).unwrap();
+    with_workers(folder.path(), &faults, |rig| {
+        // The good ones are settled; a write must prove the refusals.
+        until("the dead letters", || {
+            rig.accept(Severity::Error, &["proof"]);
+            rig.dead_letters().len() == 12
+        });
+        rig.drained();
+        assert_eq!(rig.faults.messages().iter().filter(|message| *message == "good").count(), 12);
+    });
+}
+
+#[test]
 fn retention_asks_the_store_to_delete() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings();
