@@ -2,11 +2,11 @@
 //!
 //! Every call of the store is made by an actor of one of two `SyncArbiter` pools, so that nothing that blocks runs on
 //! actix's system thread and a slow search never holds up writing. Each pool calls through a [`breaker`] of its own.
-//! Writing is fed by the [`dispatcher`] alone, reading by the [`Reader`] alone; both bound what they send, because the
+//! Writing is fed by the `dispatcher` alone, reading by the [`Reader`] alone; both bound what they send, because the
 //! pools' mailboxes are not bounded.
 //!
-//! Layout: [`store_worker`] and [`query_worker`] are the actors; [`dead_letter`] keeps what the store refuses for good;
-//! [`janitor`] applies retention; [`thread`], [`rate`] and [`metrics`] serve them all.
+//! Layout: `store_worker` and `query_worker` are the actors; [`dead_letter`] keeps what the store refuses for good;
+//! `janitor` applies retention; `thread`, `rate` and `metrics` serve them all.
 
 pub mod breaker;
 pub mod dead_letter;
@@ -38,6 +38,7 @@ use self::metrics::WorkerMetrics;
 use self::query_worker::QueryWorker;
 use self::rate::RateMeter;
 use self::store_worker::StoreWorker;
+use crate::batch::BlockSet;
 use crate::config::{BreakerSettings, QuerySettings, RetentionSettings, WorkerSettings};
 use crate::spool::Spool;
 use crate::store::{Store, StoreError};
@@ -116,6 +117,16 @@ pub struct PoolStatus {
     pub busy: usize,
     /// How many panics were caught in it.
     pub panics: u64,
+}
+
+/// How the workers have ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stopped {
+    /// Whether everything came to its end before the deadline.
+    pub in_time: bool,
+    /// The records that the spool may forget beside those that the store holds: dead letters, and those that were
+    /// accepted again under new ids. To be settled together with what the store holds once it is closed.
+    pub released: BlockSet,
 }
 
 /// Everything that calls the store.
@@ -207,13 +218,13 @@ impl Workers {
     }
 
     /// Stops writing: takes no more blocks, waits for what the workers have in hand, and ends the threads, until
-    /// `deadline` at most; says whether all came to its end. Blocks, so call it off actix's system thread, while the
-    /// system still runs. The store is still open then, and the spool must be.
-    pub fn stop(self, deadline: Instant) -> bool {
+    /// `deadline` at most. Blocks, so call it off actix's system thread, while the system still runs. Spool and store
+    /// must be open still, and are afterwards.
+    pub fn stop(self, deadline: Instant) -> Stopped {
         let dispatcher = self.dispatcher.stop(deadline);
         let janitor = self.janitor.is_none_or(|janitor| janitor.stop(deadline));
         let probers = self.probers.stop(deadline);
-        dispatcher && janitor && probers
+        Stopped { in_time: dispatcher.in_time && janitor && probers, ..dispatcher }
     }
 }
 

@@ -7,8 +7,8 @@
 //! - While the breaker is closed every call gets a [`Permit`]; the permit takes the call's result. Only
 //!   [`StoreError::Unavailable`] is a failure and only `Ok` is a success; all else is neither, and so is a permit that
 //!   is dropped, by a panic too.
-//! - It opens after `breaker.failures` failures in a row, or when more than `breaker.failure_share` of the calls fail
-//!   (a mean weighted by time over `breaker.window`, of at least ten calls, and not before a window has passed).
+//! - It opens after `breaker.failures` failures in a row, or when at least `breaker.failure_share` of the calls of the
+//!   last `breaker.window` have failed, of ten or more.
 //! - While it is open no call passes. When its back-off is over a thread of the breaker's own, and never traffic, sends
 //!   one probe, [`Store::health`](crate::store::Store::health); the breaker is half open until the probe returns. `Ok`
 //!   closes it; a failure opens it for longer; a panic is followed by another probe.

@@ -69,7 +69,7 @@ fn with_settings(
         let end = tokio::task::spawn_blocking(move || {
             test(&rig);
             let Rig { spool, workers, .. } = rig;
-            assert!(workers.stop(Instant::now() + PATIENCE), "all threads end in time");
+            assert!(workers.stop(Instant::now() + PATIENCE).in_time, "all threads end in time");
             spool.close();
         });
         end.await.unwrap();
@@ -95,6 +95,15 @@ impl Rig {
         let text = std::fs::read_to_string(self.folder.join("dead-letter/records.ndjson")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+#[test]
+fn a_panic_unwinds_in_every_profile() {
+    assert!(std::panic::catch_unwind(|| panic!("on purpose")).is_err(), "workers catch panics");
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let profiles = manifest["profile"].as_table().unwrap();
+    assert_eq!(profiles["release"]["panic"].as_str(), Some("unwind"));
+    assert!(profiles.values().all(|profile| profile.get("panic").is_none_or(|panic| panic.as_str() == Some("unwind"))));
 }
 
 fn batch(severity: Severity, messages: &[&str]) -> LogBatch {

@@ -1,29 +1,37 @@
-//! When a breaker opens: `failsafe`'s two policies, with one back-off of ours.
+//! When a breaker opens: `failsafe`'s policy for failures in a row, one of ours for their share, and one back-off.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use failsafe::FailurePolicy;
 use failsafe::backoff::{Constant, constant};
-use failsafe::failure_policy::{
-    ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow, consecutive_failures, success_rate_over_time_window,
-};
+use failsafe::failure_policy::{ConsecutiveFailures, OrElse, consecutive_failures};
+use failsafe::{FailurePolicy, WindowedAdder};
 
 use super::backoff::BackOff;
 use crate::config::BreakerSettings;
 
 /// So many calls within the window it takes at least before their failing share means anything.
-const SHARE_CALLS_MIN: u32 = 10;
-
-type Trips = OrElse<SuccessRateOverTimeWindow<Constant>, ConsecutiveFailures<Constant>>;
+const SHARE_CALLS_MIN: i64 = 10;
+/// In so many steps the window moves on.
+const WINDOW_SLICES: u8 = 5;
 
 /// Opens after failures in a row, or when too large a share fails; once open, every failed probe lengthens the wait.
 pub(super) struct TripPolicy {
-    trips: Trips,
+    trips: OrElse<FailingShare, ConsecutiveFailures<Constant>>,
     tripped: bool,
     fresh: BackOff,
     backoff: BackOff,
     signal: Arc<Signal>,
+}
+
+/// Opens when of the calls within the window at least `share` have failed.
+///
+/// `failsafe::failure_policy::success_rate_over_time_window` takes a mean weighted by time instead, in which one failure
+/// after a quiet minute weighs more than the hundred successes of the second after it.
+struct FailingShare {
+    share: f64,
+    calls: WindowedAdder,
+    failures: WindowedAdder,
 }
 
 /// What the wrapper and the policy, which `failsafe` owns, say to each other; only under the wrapper's lock.
@@ -56,20 +64,14 @@ impl Signal {
 
 impl TripPolicy {
     pub(super) fn new(settings: &BreakerSettings, signal: Arc<Signal>) -> TripPolicy {
-        // What the two say is only whether; for how long is the back-off's.
-        let whether = constant(Duration::ZERO);
-        // The crate counts in whole seconds.
-        let window = settings.window.max(Duration::from_secs(1));
-        let required = (1.0 - settings.failure_share).clamp(0.0, 1.0);
-        let share = success_rate_over_time_window(required, SHARE_CALLS_MIN, window, whether.clone());
+        // A slice of no milliseconds at all would be divided by.
+        let window = settings.window.max(Duration::from_millis(100));
+        let adder = || WindowedAdder::new(window, WINDOW_SLICES);
+        let share = FailingShare { share: settings.failure_share, calls: adder(), failures: adder() };
+        // What it says is only whether; for how long is the back-off's.
+        let in_a_row = consecutive_failures(settings.failures, constant(Duration::ZERO));
         let backoff = BackOff::new(settings.backoff_min, settings.backoff_max);
-        TripPolicy {
-            trips: share.or_else(consecutive_failures(settings.failures, whether)),
-            tripped: false,
-            fresh: backoff.clone(),
-            backoff,
-            signal,
-        }
+        TripPolicy { trips: share.or_else(in_a_row), tripped: false, fresh: backoff.clone(), backoff, signal }
     }
 }
 
@@ -91,5 +93,26 @@ impl FailurePolicy for TripPolicy {
         self.trips.revived();
         self.tripped = false;
         self.backoff = self.fresh.clone();
+    }
+}
+
+impl FailurePolicy for FailingShare {
+    fn record_success(&mut self) {
+        self.calls.add(1);
+        // So that both windows move on together.
+        self.failures.add(0);
+    }
+
+    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
+        self.calls.add(1);
+        self.failures.add(1);
+        let (calls, failures) = (self.calls.sum(), self.failures.sum());
+        let too_many = calls >= SHARE_CALLS_MIN && failures as f64 >= self.share * calls as f64;
+        too_many.then_some(Duration::ZERO)
+    }
+
+    fn revived(&mut self) {
+        self.calls.reset();
+        self.failures.reset();
     }
 }

@@ -50,7 +50,8 @@ impl Probers {
             breaker.lock().stopped = true;
             breaker.changed.notify_all();
         }
-        self.threads.into_iter().map(|thread| thread.join_until(deadline)).fold(true, |all, ended| all && ended)
+        let late = self.threads.into_iter().map(|thread| thread.join_until(deadline)).filter(|ended| !ended);
+        late.count() == 0
     }
 }
 

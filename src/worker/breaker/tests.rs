@@ -79,19 +79,44 @@ fn it_opens_after_failures_in_a_row_and_nothing_else_counts() {
 
 #[test]
 fn it_opens_when_too_large_a_share_fails() {
-    for (pattern, opens) in [([false, false, true], true), ([false, true, true], false)] {
+    let table: [(&[bool], u64, bool); 5] = [
+        (&[false, false, true], 1000, true),
+        (&[false, true], 1000, true),
+        (&[false, true, true], 1000, false),
+        (&[true, true, false], 1, false),
+        // So seldom that there are never ten calls in a window.
+        (&[false, false, true], 8000, false),
+    ];
+    for (pattern, pace_ms, opens) in table {
         freeze(|time| {
             let breaker = breaker(&settings());
-            for ok in pattern.into_iter().cycle().take(120) {
-                time.advance(Duration::from_secs(1));
+            for ok in pattern.iter().cycle().take(120) {
+                time.advance(Duration::from_millis(pace_ms));
                 match breaker.permit() {
-                    Ok(permit) => permit.record(&if ok { Ok(()) } else { down() }),
+                    Ok(permit) => permit.record(&if *ok { Ok(()) } else { down() }),
                     Err(_) => break,
                 }
             }
-            assert_eq!(!breaker.is_closed(), opens, "{pattern:?}");
+            assert_eq!(!breaker.is_closed(), opens, "{pattern:?} every {pace_ms} ms");
         });
     }
+}
+
+#[test]
+fn failures_of_long_ago_have_no_share() {
+    freeze(|time| {
+        let breaker = breaker(&settings());
+        for _ in 0..4 {
+            fail(&breaker, 2);
+            breaker.permit().unwrap().record(&Ok(()));
+            time.advance(Duration::from_secs(40));
+        }
+        for _ in 0..8 {
+            breaker.permit().unwrap().record(&Ok(()));
+        }
+        fail(&breaker, 2);
+        assert!(breaker.is_closed(), "two of ten");
+    });
 }
 
 #[test]

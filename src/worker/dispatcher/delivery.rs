@@ -8,6 +8,8 @@ use crate::batch::{Block, BlockSet};
 /// A block in hand: which of its rows wait, and for what.
 pub(super) struct Delivery {
     pub(super) block: Block,
+    /// About how many bytes of memory it holds.
+    pub(super) bytes: usize,
     ready: Vec<Piece>,
     held: Vec<Held>,
     letters: Vec<Letter>,
@@ -39,7 +41,15 @@ impl Delivery {
         } else {
             vec![whole]
         };
-        Delivery { block, ready, held: Vec::new(), letters: Vec::new(), with_workers: 0, given_back: false }
+        Delivery {
+            bytes: block.batch.size_bytes(),
+            block,
+            ready,
+            held: Vec::new(),
+            letters: Vec::new(),
+            with_workers: 0,
+            given_back: false,
+        }
     }
 
     /// The next rows to be sent, if any; they are with a worker from now on.
