@@ -79,6 +79,14 @@ impl Pairs {
     }
 }
 
+/// The value of the only parameter that a path takes, if it is given.
+///
+/// # Errors
+/// There is another parameter, or it is given more than once.
+pub(super) fn only(query: &str, name: &str) -> Result<Option<String>, Problem> {
+    Ok(Pairs::parse(query, &[name])?.one(name)?.map(str::to_owned))
+}
+
 /// A value as errors show it: not at any length.
 pub(super) fn shown(value: &str) -> Cow<'_, str> {
     const SHOWN_CHARS_MAX: usize = 80;
@@ -146,6 +154,9 @@ mod tests {
         let twice = Pairs::parse("limit=1&limit=2&start=1&startTime=2", KNOWN).unwrap();
         assert!(twice.one("limit").unwrap_err().to_string().contains("more than once"));
         assert!(twice.one_of(&["startTime", "start"]).unwrap_err().to_string().contains("one parameter"));
+        assert_eq!(only("for=read", "for").unwrap().as_deref(), Some("read"));
+        assert_eq!(only("", "for").unwrap(), None);
+        assert!(only("fro=read", "for").unwrap_err().to_string().contains("known are for"));
         assert_eq!(twice.all(&["start", "startTime"]).collect::<Vec<_>>(), ["1", "2"]);
     }
 }
