@@ -132,11 +132,13 @@ impl App {
 
 /// Stops what stands behind the HTTP server, in the order in which records travel.
 fn stop_parts(spool: &Spool, workers: &Workers, store: &dyn Store, deadline: Instant) {
-    workers.stop(deadline);
+    let stopped = workers.stop(deadline);
     if let Err(error) = store.close() {
         warn!(error:% = error; "the store could not make everything durable; the rest stays in the spool");
     }
-    spool.settle(&store.durable());
+    let mut settled = store.durable();
+    settled.extend(&stopped.released);
+    spool.settle(&settled);
     spool.close();
 }
 

@@ -91,9 +91,12 @@ impl ProblemKind {
 /// How long a client is told to wait where nothing better is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
-/// A request that failed: its kind, and what exactly is wrong.
+/// A request that failed: its kind, and what exactly is wrong. It is small, so that results are.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Facts>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Facts {
     kind: ProblemKind,
     detail: String,
     errors: Vec<RecordProblem>,
@@ -138,7 +141,8 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of `kind`.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into(), errors: Vec::new(), errors_total: None, retry_after: None, header: None }
+        let (errors, detail) = (Vec::new(), detail.into());
+        Problem(Box::new(Facts { kind, detail, errors, errors_total: None, retry_after: None, header: None }))
     }
 
     /// A parameter is unknown or has a bad value.
@@ -159,64 +163,70 @@ impl Problem {
     /// Records of a batch are bad: the first of them, and how many there are.
     pub fn invalid_records(errors: Vec<RecordProblem>, total: u64) -> Problem {
         let detail = format!("{total} of the batch's records are invalid; nothing of the batch was kept");
-        Problem { errors, errors_total: Some(total), ..Problem::new(ProblemKind::InvalidRecords, detail) }
+        let mut problem = Problem::new(ProblemKind::InvalidRecords, detail);
+        problem.0.errors = errors;
+        problem.0.errors_total = Some(total);
+        problem
     }
 
     /// Something that can be tried again after `retry_after`.
     pub fn unavailable(detail: impl Into<String>, retry_after: Duration) -> Problem {
-        Problem { retry_after: Some(retry_after), ..Problem::new(ProblemKind::Unavailable, detail) }
+        let mut problem = Problem::new(ProblemKind::Unavailable, detail);
+        problem.0.retry_after = Some(retry_after);
+        problem
     }
 
     /// The problem with a header that tells the client what would be right.
     #[must_use]
-    pub fn with_header(self, name: HeaderName, value: &'static str) -> Problem {
-        Problem { header: Some((name, value)), ..self }
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Problem {
+        self.0.header = Some((name, value));
+        self
     }
 
     /// How many bad records the problem is about.
     pub fn bad_records(&self) -> u64 {
-        self.errors_total.unwrap_or(0)
+        self.0.errors_total.unwrap_or(0)
     }
 
     /// Which kind of problem it is.
     pub fn kind(&self) -> ProblemKind {
-        self.kind
+        self.0.kind
     }
 
     /// The wait that the client is told, in whole seconds and at least one.
     fn retry_after_s(&self) -> Option<u64> {
-        let retryable = matches!(self.kind, ProblemKind::TooManyRequests | ProblemKind::Unavailable);
-        let wait = self.retry_after.or(retryable.then_some(RETRY_AFTER_DEFAULT))?;
+        let retryable = matches!(self.0.kind, ProblemKind::TooManyRequests | ProblemKind::Unavailable);
+        let wait = self.0.retry_after.or(retryable.then_some(RETRY_AFTER_DEFAULT))?;
         Some(wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX))
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.0.detail)
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.kind.status()
+        self.0.kind.status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, name, title) = self.kind.entry();
+        let (status, name, title) = self.0.kind.entry();
         let body = ProblemBody {
             r#type: format!("urn:sluice:problem:{name}"),
             title,
             status: status.as_u16(),
-            detail: &self.detail,
-            errors: &self.errors,
-            errors_total: self.errors_total,
+            detail: &self.0.detail,
+            errors: &self.0.errors,
+            errors_total: self.0.errors_total,
         };
         let mut response = HttpResponse::build(status);
         if let Some(seconds) = self.retry_after_s() {
             response.insert_header((RETRY_AFTER, seconds));
         }
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = &self.0.header {
             response.insert_header((name.clone(), *value));
         }
         response.insert_header((CONTENT_TYPE, "application/problem+json"));

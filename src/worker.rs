@@ -23,7 +23,7 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use actix::SyncArbiter;
@@ -136,6 +136,12 @@ pub struct Workers {
     metrics: WorkerMetrics,
     rate: Arc<RateMeter>,
     settings: WorkerSettings,
+    /// What runs beside the pools, until it is stopped.
+    running: Mutex<Option<Running>>,
+}
+
+/// The threads beside the pools.
+struct Running {
     dispatcher: Dispatcher,
     probers: Probers,
     janitor: Option<Janitor>,
@@ -188,9 +194,7 @@ impl Workers {
             metrics,
             rate,
             settings: sections.workers.clone(),
-            dispatcher,
-            probers,
-            janitor,
+            running: Mutex::new(Some(Running { dispatcher, probers, janitor })),
         })
     }
 
@@ -205,7 +209,7 @@ impl Workers {
         WorkersStatus {
             store: self.pool_status(writing, self.settings.store),
             query: self.pool_status(reading, self.settings.query),
-            dispatching: self.dispatcher.is_running(),
+            dispatching: self.lock().as_ref().is_some_and(|running| running.dispatcher.is_running()),
             dead_letters: u64::try_from(self.metrics.dead_letters.get()).unwrap_or(0),
             written_per_second: [self.rate.per_second(1), self.rate.per_second(60)],
         }
@@ -220,11 +224,16 @@ impl Workers {
     /// Stops writing: takes no more blocks, waits for what the workers have in hand, and ends the threads, until
     /// `deadline` at most. Blocks, so call it off actix's system thread, while the system still runs. Spool and store
     /// must be open still, and are afterwards.
-    pub fn stop(self, deadline: Instant) -> Stopped {
-        let dispatcher = self.dispatcher.stop(deadline);
-        let janitor = self.janitor.is_none_or(|janitor| janitor.stop(deadline));
-        let probers = self.probers.stop(deadline);
+    pub fn stop(&self, deadline: Instant) -> Stopped {
+        let Some(running) = self.lock().take() else { return Stopped { in_time: true, released: BlockSet::new() } };
+        let dispatcher = running.dispatcher.stop(deadline);
+        let janitor = running.janitor.is_none_or(|janitor| janitor.stop(deadline));
+        let probers = running.probers.stop(deadline);
         Stopped { in_time: dispatcher.in_time && janitor && probers, ..dispatcher }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

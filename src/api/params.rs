@@ -79,14 +79,6 @@ impl Pairs {
     }
 }
 
-/// The value of the only parameter that a path takes, if it is given.
-///
-/// # Errors
-/// There is another parameter, or it is given more than once.
-pub(super) fn only(query: &str, name: &str) -> Result<Option<String>, Problem> {
-    Ok(Pairs::parse(query, &[name])?.one(name)?.map(str::to_owned))
-}
-
 /// A value as errors show it: not at any length.
 pub(super) fn shown(value: &str) -> Cow<'_, str> {
     const SHOWN_CHARS_MAX: usize = 80;
