@@ -1,9 +1,13 @@
-//! The tests that see Sluice from outside.
+//! The tests that see Sluice from outside: one crate, so that it links once.
 
 // Everything here is a test, also the helpers, which clippy cannot tell.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod contract;
 mod http;
 mod lifecycle;
+mod mongodb;
+mod outage;
+mod producer;
 mod support;
 mod tidy;

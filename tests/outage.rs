@@ -19,7 +19,7 @@ fn state(server: &Server, pool: &str) -> String {
 #[test]
 fn the_breaker_opens_waits_longer_and_closes() {
     let Some(mut mongo) = MongoServer::start("the_breaker_opens_waits_longer_and_closes") else { return };
-    let server = Server::start(&["--store", &mongo.uri("breaker"), "--breaker-backoff-max", "8s"]);
+    let server = Server::start(&["--store", &mongo.uri(), "--breaker-backoff-max", "8s"]);
     send(&server, 0);
     wait_for("the first record", || (records(&server).len() == 1).then_some(()));
     assert_eq!(state(&server, "store"), "closed");
@@ -51,7 +51,7 @@ fn records(server: &Server) -> Vec<Value> {
 #[test]
 fn a_server_starts_while_its_store_is_down() {
     let Some(mut mongo) = MongoServer::start("a_server_starts_while_its_store_is_down") else { return };
-    let uri = mongo.uri("late_store");
+    let uri = mongo.uri();
     mongo.stop();
     let server = Server::start(&["--store", &uri, "--breaker-backoff-max", "1s"]);
     send(&server, 1);
@@ -62,7 +62,7 @@ fn a_server_starts_while_its_store_is_down() {
 #[test]
 fn a_frozen_store_holds_up_neither_writers_nor_readers() {
     let Some(mongo) = MongoServer::start("a_frozen_store_holds_up_neither_writers_nor_readers") else { return };
-    let args = ["--store", &mongo.uri("frozen"), "--breaker-backoff-max", "1s", "--mongodb-write-timeout", "2s"];
+    let args = ["--store", &mongo.uri(), "--breaker-backoff-max", "1s", "--mongodb-write-timeout", "2s"];
     let server = Server::start(&[&args[..], &["--mongodb-read-timeout", "2s"]].concat());
     send(&server, 0);
     wait_for("the first record", || (records(&server).len() == 1).then_some(()));

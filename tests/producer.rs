@@ -32,24 +32,27 @@ fn verified(output: &Output, count: &str) {
 #[test]
 fn everything_it_sends_is_there_once() {
     let server = Server::start(&[]);
-    let output = produce(server.url(), &["--count", "20000", "--clients", "3", "--batch", "300", "--seed", "7", "--verify"]);
+    let output =
+        produce(server.url(), &["--count", "20000", "--clients", "3", "--batch", "300", "--seed", "7", "--verify"]);
     verified(&output, "20000");
 }
 
 #[test]
 fn single_records_from_many_clients_are_there_once() {
     let server = Server::start(&[]);
-    let output = produce(server.url(), &["--count", "2000", "--clients", "8", "--batch", "1", "--interval", "0", "--verify"]);
+    let output =
+        produce(server.url(), &["--count", "2000", "--clients", "8", "--batch", "1", "--interval", "0", "--verify"]);
     verified(&output, "2000");
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_while_mongodb_is_away() {
     let Some(mut mongo) = MongoServer::start("nothing_is_lost_or_doubled_while_mongodb_is_away") else { return };
-    let store = mongo.uri("producer_outage");
+    let store = mongo.uri();
     let server = Server::start(&["--store", &store, "--breaker-backoff-max", "2s"]);
     let url = server.url().to_owned();
-    let sender = std::thread::spawn(move || produce(&url, &["--count", "6000", "--rate", "1000", "--batch", "100", "--verify"]));
+    let sender =
+        std::thread::spawn(move || produce(&url, &["--count", "6000", "--rate", "1000", "--batch", "100", "--verify"]));
     std::thread::sleep(Duration::from_secs(2));
     mongo.stop();
     std::thread::sleep(Duration::from_secs(3));

@@ -135,20 +135,4 @@ mod tests {
         assert!(!alone.contains("%26"), "{alone}");
         assert!(Pairs::parse("a=1", &[]).unwrap_err().to_string().contains("takes none"));
     }
-
-    #[test]
-    fn values_are_decoded_and_given_once() {
-        let pairs = Pairs::parse("q=a+b%26c&order=asc", KNOWN).unwrap();
-        assert_eq!(pairs.one("q").unwrap(), Some("a b&c"));
-        assert_eq!(pairs.one("limit").unwrap(), None);
-        assert_eq!(pairs.choice("order", &[("asc", 1), ("desc", 2)]).unwrap(), Some(1));
-        assert!(pairs.choice("order", &[("up", 1), ("down", 2)]).unwrap_err().to_string().contains("use up or down"));
-        let twice = Pairs::parse("limit=1&limit=2&start=1&startTime=2", KNOWN).unwrap();
-        assert!(twice.one("limit").unwrap_err().to_string().contains("more than once"));
-        assert!(twice.one_of(&["startTime", "start"]).unwrap_err().to_string().contains("one parameter"));
-        assert_eq!(only("for=read", "for").unwrap().as_deref(), Some("read"));
-        assert_eq!(only("", "for").unwrap(), None);
-        assert!(only("fro=read", "for").unwrap_err().to_string().contains("known are for"));
-        assert_eq!(twice.all(&["start", "startTime"]).collect::<Vec<_>>(), ["1", "2"]);
-    }
 }

@@ -106,9 +106,15 @@ fn nest(json: &str, budget: &mut usize) -> Option<Nested> {
     if value.as_object().is_some_and(|members| !members.is_empty()) {
         return None;
     }
-    let mut exact = value.to_string() == json;
+    let mut exact = shows_as(&value, json);
     let value = nest_value(&value, DEPTH_MAX, &mut exact)?;
     Some(Nested { value, exact })
+}
+
+/// Whether `json` is how `value` is written.
+fn shows_as(value: &Value, json: &str) -> bool {
+    let shown: String = value.to_string();
+    shown.as_str() == json
 }
 
 fn nest_value(value: &Value, depth_left: usize, exact: &mut bool) -> Option<RawBson> {
@@ -254,7 +260,7 @@ fn number(json: &str) -> AttributeRef<'_> {
         return AttributeRef::Int(value);
     }
     match json.parse::<f64>() {
-        Ok(value) if value.is_finite() && Value::from(value).to_string() == json => AttributeRef::Float(value),
+        Ok(value) if value.is_finite() && shows_as(&value.into(), json) => AttributeRef::Float(value),
         _ => AttributeRef::Json(json),
     }
 }

@@ -32,6 +32,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many connections there are to one server at most, unless the URI says otherwise.
 const CONNECTIONS_MAX: u32 = 64;
+/// The server does not know the command.
+const COMMAND_NOT_FOUND: i32 = 59;
 /// How much of a driver's message is shown.
 const MESSAGE_CHARS: usize = 400;
 
@@ -98,6 +100,8 @@ pub(super) struct Connection {
     runtime: Handle,
     client: Mutex<Option<Database>>,
     closed: watch::Sender<bool>,
+    /// How many calls are under way: the driver panics in a call whose runtime goes away.
+    calls: watch::Sender<usize>,
 }
 
 impl Connection {
@@ -105,18 +109,32 @@ impl Connection {
         check(uri)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let closed = watch::Sender::new(false);
-        let mut closing = closed.subscribe();
+        let (closed, calls) = (watch::Sender::new(false), watch::Sender::new(0));
+        let (mut closing, mut running) = (closed.subscribe(), calls.subscribe());
         std::thread::Builder::new().name("mongodb".to_owned()).spawn(move || {
-            // An error means that the connection is gone, which is an end too.
-            let _ = runtime.block_on(closing.wait_for(|closed| *closed));
+            runtime.block_on(async {
+                // An error means that the connection is gone, which is an end too.
+                let _ = closing.wait_for(|closed| *closed).await;
+                let _ = running.wait_for(|calls| *calls == 0).await;
+            });
             runtime.shutdown_background();
         })?;
-        Ok(Connection { uri: uri.to_owned(), runtime: handle, client: Mutex::new(None), closed })
+        Ok(Connection { uri: uri.to_owned(), runtime: handle, client: Mutex::new(None), closed, calls })
     }
 
     /// Waits for `operation`, but not past `deadline`, nor past the end of the store.
     pub(super) fn call<T>(
+        &self,
+        deadline: Duration,
+        operation: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, CallError> {
+        self.calls.send_modify(|calls| *calls += 1);
+        let answer = self.run(deadline, operation);
+        self.calls.send_modify(|calls| *calls -= 1);
+        answer
+    }
+
+    fn run<T>(
         &self,
         deadline: Duration,
         operation: impl Future<Output = mongodb::error::Result<T>>,
@@ -159,7 +177,12 @@ impl Connection {
     /// Asks whether there is a primary that takes writes.
     pub(super) fn health(&self) -> Result<(), StoreError> {
         let database = self.database()?;
-        let hello = self.call(HEALTH_TIMEOUT, async { database.run_command(doc! { "hello": 1 }).await })?;
+        let ask = |name: &str| self.call(HEALTH_TIMEOUT, async { database.run_command(doc! { name: 1 }).await });
+        let hello = match ask("hello") {
+            // The name that it had before version 5.
+            Err(error) if error.command_code() == Some(COMMAND_NOT_FOUND) => ask("isMaster"),
+            answer => answer,
+        }?;
         let writable = |name| hello.get_bool(name).unwrap_or(false);
         if writable("isWritablePrimary") || writable("ismaster") {
             Ok(())

@@ -37,10 +37,12 @@ enum Pass {
 pub(super) fn search(shared: &Shared, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
     let mut query = query.clone();
     let mut pattern = !query.filter.terms.is_empty();
+    let mut bounded = query.filter.terms.is_empty();
     while query.limit != Some(0) && query.open_range().start <= query.open_range().end {
-        match pass(shared, &mut query, pattern, sink) {
+        match pass(shared, &mut query, pattern, bounded, sink) {
             Ok(Pass::Done) => return Ok(()),
-            Ok(Pass::Short) => {}
+            // Documents that are not ours took up some of the limit: this time count only our own.
+            Ok(Pass::Short) => bounded = false,
             // A rare word keeps the server looking for long: then go through the records here, step by step.
             Err(SearchError::Call(CallError::TimedOut(_))) if pattern && shared.connection.health().is_ok() => {
                 pattern = false;
@@ -81,9 +83,17 @@ impl From<BatchError> for SearchError {
 }
 
 /// Yields what one cursor gives. `query.after` and `query.limit` go along with what has been yielded.
-fn pass(shared: &Shared, query: &mut Query, pattern: bool, sink: &mut dyn Sink) -> Result<Pass, SearchError> {
+///
+/// `pattern` says whether the server looks for the terms, and `bounded` whether it is told the limit.
+fn pass(
+    shared: &Shared,
+    query: &mut Query,
+    pattern: bool,
+    bounded: bool,
+    sink: &mut dyn Sink,
+) -> Result<Pass, SearchError> {
     let collection = shared.connection.collection()?;
-    let mut cursor = open(shared, &collection, query, pattern)?;
+    let mut cursor = open(shared, &collection, query, pattern, bounded)?;
     let mut skipped = false;
     loop {
         let step = shared.connection.call(shared.read_timeout, fill(&mut cursor))?;
@@ -98,8 +108,7 @@ fn pass(shared: &Shared, query: &mut Query, pattern: bool, sink: &mut dyn Sink) 
             }
         }
         if step.ended {
-            // A limit counts the documents that are not ours too.
-            return Ok(if skipped && query.limit.is_some() { Pass::Short } else { Pass::Done });
+            return Ok(if skipped && bounded && query.limit.is_some() { Pass::Short } else { Pass::Done });
         }
     }
 }
@@ -109,14 +118,14 @@ fn open(
     collection: &Collection<RawDocumentBuf>,
     query: &Query,
     pattern: bool,
+    bounded: bool,
 ) -> Result<Cursor<RawDocumentBuf>, CallError> {
     let direction = match query.order {
         Order::Ascending => 1,
         Order::Descending => -1,
     };
-    let exact = query.filter.terms.is_empty();
-    let pushed_limit = query.limit.filter(|_| exact).and_then(|limit| i64::try_from(limit).ok());
-    let step = query.limit.filter(|_| exact).map_or(STEP_ROWS, |limit| limit.min(STEP_ROWS));
+    let pushed_limit = query.limit.filter(|_| bounded).and_then(|limit| i64::try_from(limit).ok());
+    let step = query.limit.filter(|_| bounded).map_or(STEP_ROWS, |limit| limit.min(STEP_ROWS));
     shared.connection.call(shared.read_timeout, async {
         let mut find = collection
             .find(filter(query, pattern))
