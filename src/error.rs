@@ -162,7 +162,8 @@ impl Problem {
 
     /// Records of a batch are bad: the first of them, and how many there are.
     pub fn invalid_records(errors: Vec<RecordProblem>, total: u64) -> Problem {
-        let detail = format!("{total} of the batch's records are invalid; nothing of the batch was kept");
+        let noun = if total == 1 { "record" } else { "records" };
+        let detail = format!("{total} invalid {noun}; nothing of the batch was kept");
         let mut problem = Problem::new(ProblemKind::InvalidRecords, detail);
         problem.0.errors = errors;
         problem.0.errors_total = Some(total);

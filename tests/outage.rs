@@ -36,7 +36,7 @@ fn the_breaker_opens_waits_longer_and_closes() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.headers.contains_key("retry-after"));
     assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
-    wait_for("a probe to fail", || (server.log().matches("half-open").count() >= 3).then_some(()));
+    wait_for("a probe to fail", || (server.log().matches("breaker half open").count() >= 3).then_some(()));
 
     mongo.start_again();
     wait_for("the breaker to close", || (state(&server, "store") == "closed").then_some(()));

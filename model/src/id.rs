@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn text_and_numbers_round_trip_and_sort_alike() {
-        let mut ids = vec![
+        let mut ids = [
             RecordId { run: run(0, 0), sequence: 0 },
             RecordId { run: run(1, 0), sequence: RecordId::SEQUENCES - 1 },
             RecordId { run: run(1, 1), sequence: 0 },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::params::Pairs;
@@ -223,13 +223,18 @@ pub(super) async fn metrics(metrics: web::Data<Metrics>) -> HttpResponse {
 /// The effective configuration, with secrets redacted.
 #[utoipa::path(get, path = "/config", tag = "status", responses((status = 200, description = "Every key with its value as text, by section", content_type = "application/json", body = Object)))]
 pub(super) async fn config(settings: web::Data<Settings>) -> HttpResponse {
-    let mut shown = json!({});
+    let mut shown = Map::new();
     for (path, value) in &settings.effective {
-        let place = match path.split_once('.') {
-            Some((section, name)) => &mut shown[section][name],
-            None => &mut shown[*path],
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        let table = match section {
+            "" => &mut shown,
+            section => {
+                let table = shown.entry(section).or_insert_with(|| Value::Object(Map::new()));
+                let Some(table) = table.as_object_mut() else { continue };
+                table
+            }
         };
-        *place = json!(value);
+        table.insert(name.to_owned(), Value::String(value.clone()));
     }
     HttpResponse::Ok().json(shown)
 }

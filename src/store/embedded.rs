@@ -93,7 +93,7 @@ impl EmbeddedStore {
             manifest::Found::Sound(manifest) => Some(manifest),
             _ => None,
         })?;
-        Some(found.segments.iter().map(|segment| segment.rows as u64).sum())
+        Some(found.segments.iter().map(|segment| segment.rows).sum())
     }
 
     fn end_thread(&self) {

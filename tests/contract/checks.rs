@@ -1,6 +1,7 @@
 //! The checks. Each opens an empty store, or does nothing where it cannot be had.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -11,11 +12,14 @@ use sluice_model::{RecordId, Severity, Timestamp};
 
 use super::model::{self, BASE, Row, SERVICES, Sent, WORDS, answer, block, rows, run, sent, shown};
 use super::{Collect, KEEP_ALL, Open, search};
+use crate::support::mongo::poll;
 
 /// How many times random records are written and asked for; every time costs a store.
 const CASES: u32 = 12;
 /// How many queries each time.
 const QUERIES: usize = 24;
+/// How long a store may take to make something durable or to delete it.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn everything(order: Order) -> Query {
     Query { filter: Filter::default(), order, after: None, limit: None }
@@ -281,7 +285,7 @@ pub fn extreme_times_and_texts_read_back_as_sent(open: Open) {
 pub fn what_is_too_old_is_deleted(open: Open) {
     const HOUR: i64 = 3_600_000_000_000;
     const DAY: i64 = 24 * HOUR;
-    let age = std::time::Duration::from_secs(7 * 86_400);
+    let age = Duration::from_secs(7 * 86_400);
     let retention = RetentionSettings { age: Some(age), bytes: None };
     let Some(subject) = open("what_is_too_old_is_deleted", retention) else { return };
     let store: &Arc<dyn Store> = &subject.store;
@@ -297,14 +301,20 @@ pub fn what_is_too_old_is_deleted(open: Open) {
     ];
     let mut kept = Vec::new();
     for (index, (arrival, records)) in arrivals.iter().enumerate() {
-        let block = model::block_at(Timestamp::from_nanos(*arrival), run(index as u32), 0, records);
-        store.write(&block).expect("a write");
-        kept.extend(rows(&block, records).into_iter().filter(|row| row.sent.message == "stays"));
+        for (sequence, record) in records.iter().enumerate() {
+            let record = std::slice::from_ref(record);
+            let block = model::block_at(Timestamp::from_nanos(*arrival), run(index as u32), sequence as u64, record);
+            store.write(&block).expect("a write");
+            // A store may delete whole files only: each record gets one of its own.
+            store.request_flush();
+            assert!(poll(DURABLE_TIMEOUT, || store.durable().contains(block.id)), "{index}.{sequence} is not durable");
+            kept.extend(rows(&block, record).into_iter().filter(|row| row.sent.message == "stays"));
+        }
     }
     let query = everything(Order::Ascending);
     let cutoff = Timestamp::from_nanos(now - 5 * DAY);
     // A store may need a moment until it knows that nothing goes by an older retention.
-    let gone = crate::support::mongo::poll(std::time::Duration::from_secs(30), || {
+    let gone = poll(DURABLE_TIMEOUT, || {
         store.delete_before(cutoff).expect("a deletion");
         shown(&search(&**store, &query).expect("a search")) == answer(&kept, &query)
     });

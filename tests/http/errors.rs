@@ -31,7 +31,14 @@ fn every_refusal_says_what_is_wrong() {
 
 #[test]
 fn every_bad_body_is_refused_whole() {
-    let server = Server::start(&["--limits-batch-records", "5", "--limits-body-bytes", "64KiB"]);
+    let server = Server::start(&[
+        "--limits-batch-records",
+        "5",
+        "--limits-body-bytes",
+        "64KiB",
+        "--limits-record-bytes",
+        "8KiB",
+    ]);
     let json = ("content-type", "application/json");
     let form = ("content-type", "application/x-www-form-urlencoded");
     for (name, body, headers) in [

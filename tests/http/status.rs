@@ -40,8 +40,8 @@ fn metrics_count_what_happened() {
         "sluice_spool_bytes",
         "sluice_spool_fsyncs_total",
         "sluice_spool_fsync_seconds_bucket",
-        "sluice_store_write_seconds_bucket",
-        "sluice_query_seconds_bucket",
+        "sluice_store_write_duration_seconds_bucket",
+        "sluice_query_duration_seconds_bucket",
         "sluice_breaker_state",
         "sluice_workers",
     ];

@@ -49,10 +49,12 @@ impl Server {
         let kept = log.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("sluice listens on ") {
-                    let _ = found.send(address.split_whitespace().next().unwrap().to_owned());
-                }
+                let address = line.split_once("sluice listens on ").map(|(_, rest)| rest.split([' ', '"']).next());
+                let address = address.flatten().map(str::to_owned);
                 kept.lock().unwrap().push(line);
+                if let Some(address) = address {
+                    let _ = found.send(address);
+                }
             }
         });
         let Ok(url) = address.recv_timeout(PATIENCE) else {

@@ -1,0 +1,88 @@
+//! The columns that every batch has, under construction.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, StringArray};
+use arrow_buffer::OffsetBuffer;
+
+use super::AttributeRef;
+use crate::batch::json::{write_json_float, write_json_text};
+
+/// A column of texts under construction.
+pub(super) struct TextColumn {
+    bytes: Vec<u8>,
+    offsets: Vec<i32>,
+}
+
+impl Default for TextColumn {
+    fn default() -> Self {
+        TextColumn { bytes: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl TextColumn {
+    pub(super) fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        // A batch comes from a body of at most 2 GiB, by the limits of the configuration.
+        self.offsets.push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
+    }
+
+    pub(super) fn finish(&mut self) -> ArrayRef {
+        let column = std::mem::take(self);
+        Arc::new(StringArray::new(OffsetBuffer::new(column.offsets.into()), column.bytes.into(), None))
+    }
+}
+
+/// The overflow column under construction: a JSON object for each row that has any.
+pub(in crate::batch) struct OverflowBuilder {
+    objects: Vec<Option<Vec<u8>>>,
+}
+
+impl OverflowBuilder {
+    pub(in crate::batch) fn new(rows: usize) -> OverflowBuilder {
+        OverflowBuilder { objects: vec![None; rows] }
+    }
+
+    /// Adds an attribute to the object of `row`.
+    pub(in crate::batch) fn push(&mut self, row: usize, name: &str, value: AttributeRef<'_>) {
+        let Some(object) = self.objects.get_mut(row) else { return };
+        let object = object.get_or_insert_with(Vec::new);
+        object.push(if object.is_empty() { b'{' } else { b',' });
+        write_json_text(object, name);
+        object.push(b':');
+        match value {
+            AttributeRef::Text(text) => write_json_text(object, text),
+            AttributeRef::Int(value) => drop(write!(object, "{value}")),
+            AttributeRef::Float(value) => write_json_float(object, value),
+            AttributeRef::Bool(value) => object.extend_from_slice(if value { b"true" } else { b"false" }),
+            AttributeRef::Json(text) => object.extend_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// Adds all attributes of an object that is in an overflow column already.
+    pub(in crate::batch) fn push_object(&mut self, row: usize, text: &str) {
+        let Some(object) = self.objects.get_mut(row) else { return };
+        let object = object.get_or_insert_with(Vec::new);
+        let members = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
+        if !members.is_empty() {
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            object.extend_from_slice(members.as_bytes());
+        }
+    }
+
+    pub(in crate::batch) fn finish(self) -> ArrayRef {
+        let mut column = StringBuilder::with_capacity(self.objects.len(), 0);
+        for object in self.objects {
+            match object.filter(|object| !object.is_empty()) {
+                Some(mut object) => {
+                    object.push(b'}');
+                    column.append_value(String::from_utf8(object).unwrap_or_default());
+                }
+                None => column.append_null(),
+            }
+        }
+        Arc::new(column.finish())
+    }
+}
