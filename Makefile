@@ -13,7 +13,6 @@ run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
 	$(CARGO) run --release --locked --bin sluice -- $(ARGS)
 
 test: ## Run every test of the workspace, on both stores
-	tests/mongo/prepare
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 lint: fmt clippy docs deny ## Check format, lints, docs and dependencies

@@ -46,6 +46,7 @@ pub(super) struct RecordSchema {
             headers(("Sluice-Incomplete" = String, description = "`records=N, lag=S`: N accepted records are not searchable yet"))),
         (status = 404, description = "There is no such record", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many queries wait; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The store failed in a way that it should not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be read now; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

@@ -67,6 +67,7 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
         (status = 400, description = "A parameter is unknown or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 406, description = "No form of answer is acceptable", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many queries wait; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The store failed in a way that it should not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be read now; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

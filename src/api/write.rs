@@ -4,11 +4,12 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use sluice_model::{RecordId, Timestamp};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::body;
 use super::params::Pairs;
+use super::record::RecordSchema;
 use crate::config::{LimitSettings, Settings};
 use crate::decode::{self, BadRecord, DecodeError, DecodeLimits, Decoded, Field, FieldNames, Options};
 use crate::error::{Problem, ProblemBody, ProblemKind, RecordProblem};
@@ -49,34 +50,78 @@ pub(super) struct BatchReply {
     errors: Vec<RecordProblem>,
 }
 
+/// The parameters of both paths.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it describes the parameters, which are read by name")]
+pub(super) struct WriteParameters {
+    /// `spooled` (the default): reply when the records are durable; `stored`: when they are in the store too.
+    #[param(example = "stored")]
+    ack: Option<String>,
+    /// `refuse` (the default) the batch for a bad record, or `skip` such records.
+    #[param(example = "skip")]
+    invalid: Option<String>,
+    /// Where the timestamp is: a dotted path, or several by comma, of which the first present one counts.
+    timestamp_field: Option<String>,
+    /// Where the level is.
+    level_field: Option<String>,
+    /// Where the service is.
+    service_field: Option<String>,
+    /// Where the message is.
+    message_field: Option<String>,
+}
+
+/// The headers of both paths.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it describes the headers, which are read by name")]
+pub(super) struct WriteHeaders {
+    /// Up to 255 bytes; the same key with the same request stores nothing twice within `spool.idempotency_window`.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+    /// `gzip`, `deflate`, `br` or `zstd`.
+    #[param(rename = "Content-Encoding")]
+    content_encoding: Option<String>,
+}
+
+/// What both paths answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes the answers, which are made elsewhere")]
+pub(super) enum WriteResponses {
+    /// Accepted durably.
+    #[response(status = 202)]
+    Accepted(#[to_schema] BatchReply),
+    /// A bad body, record or parameter; nothing is kept.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(#[to_schema] ProblemBody<'static>),
+    /// The body came too slowly.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(#[to_schema] ProblemBody<'static>),
+    /// The key was used for another request.
+    #[response(status = 409, content_type = "application/problem+json")]
+    KeyReused(#[to_schema] ProblemBody<'static>),
+    /// Over a limit.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] ProblemBody<'static>),
+    /// A content type or encoding that is not understood.
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotUnderstood(#[to_schema] ProblemBody<'static>),
+    /// Not possible now; try again after `Retry-After` seconds.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] ProblemBody<'static>),
+}
+
 /// Accepts a batch of records: a JSON array, one object, or objects one after the other (NDJSON).
 ///
 /// 202 means that they are durable. One bad record refuses the batch, unless `invalid=skip`.
 #[utoipa::path(
     post, path = "/logs/batch", tag = "write",
-    params(
-        ("ack" = Option<String>, Query, description = "`spooled` (the default): reply when durable; `stored`: when in the store too", example = "stored"),
-        ("invalid" = Option<String>, Query, description = "`refuse` (the default) the batch for a bad record, or `skip` such records", example = "skip"),
-        ("timestamp_field" = Option<String>, Query, description = "Where the timestamp is: a dotted path, or several by comma, of which the first present one counts"),
-        ("level_field" = Option<String>, Query, description = "Where the level is"),
-        ("service_field" = Option<String>, Query, description = "Where the service is"),
-        ("message_field" = Option<String>, Query, description = "Where the message is"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 bytes; the same key with the same request stores nothing twice within `spool.idempotency_window`"),
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip`, `deflate`, `br` or `zstd`"),
+    params(WriteParameters, WriteHeaders),
+    request_body(
+        content((Vec<RecordSchema> = "application/json"), (String = "application/x-ndjson")),
+        description = "At most `limits.body_bytes` after decompression and `limits.batch_records` records",
     ),
-    request_body(content(
-        (Vec<crate::api::record::RecordSchema> = "application/json"),
-        (String = "application/x-ndjson"),
-    ), description = "At most `limits.body_bytes` after decompression and `limits.batch_records` records"),
-    responses(
-        (status = 202, description = "Accepted durably", body = BatchReply),
-        (status = 400, description = "A bad body, record or parameter; nothing is kept", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for another request", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over a limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "A content type or encoding that is not understood", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not possible now; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses(WriteResponses),
 )]
 pub(super) async fn batch(
     request: HttpRequest,
@@ -88,32 +133,12 @@ pub(super) async fn batch(
     Ok(HttpResponse::Accepted().json(outcome.reply("Log batch accepted")))
 }
 
-/// Accepts one record, or several: what `POST /logs/batch` takes. The reply to one record has its id.
+/// Accepts one record, or whatever `POST /logs/batch` takes. The reply to one record has its id.
 #[utoipa::path(
     post, path = "/logs", tag = "write",
-    params(
-        ("ack" = Option<String>, Query, description = "`spooled` (the default): reply when durable; `stored`: when in the store too", example = "stored"),
-        ("invalid" = Option<String>, Query, description = "`refuse` (the default) the batch for a bad record, or `skip` such records", example = "skip"),
-        ("timestamp_field" = Option<String>, Query, description = "Where the timestamp is"),
-        ("level_field" = Option<String>, Query, description = "Where the level is"),
-        ("service_field" = Option<String>, Query, description = "Where the service is"),
-        ("message_field" = Option<String>, Query, description = "Where the message is"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 bytes; the same key with the same request stores nothing twice within `spool.idempotency_window`"),
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip`, `deflate`, `br` or `zstd`"),
-    ),
-    request_body(content(
-        (crate::api::record::RecordSchema = "application/json"),
-        (String = "application/x-ndjson"),
-    )),
-    responses(
-        (status = 202, description = "Accepted durably", body = BatchReply),
-        (status = 400, description = "A bad body, record or parameter; nothing is kept", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for another request", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over a limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "A content type or encoding that is not understood", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not possible now; try again after `Retry-After` seconds", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    params(WriteParameters, WriteHeaders),
+    request_body(content((RecordSchema = "application/json"), (String = "application/x-ndjson"))),
+    responses(WriteResponses),
 )]
 pub(super) async fn records(
     request: HttpRequest,

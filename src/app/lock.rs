@@ -43,6 +43,7 @@ impl FolderLock {
         let shown = folder.display().to_string();
         let io = |error| LockError::Io { folder: shown.clone(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        sync_parent(folder).map_err(io)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(folder.join("lock")).map_err(io)?;
@@ -61,6 +62,12 @@ impl FolderLock {
         file.set_len(0).and_then(|()| file.write_all(line.as_bytes())).map_err(io)?;
         Ok(FolderLock { _file: file })
     }
+}
+
+/// Makes the folder's own entry survive a crash of the machine: what is durable in it must be found again.
+fn sync_parent(folder: &Path) -> std::io::Result<()> {
+    let folder = folder.canonicalize()?;
+    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-mod bench;
 pub(super) mod faults;
 mod keys;
 mod model;

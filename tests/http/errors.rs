@@ -92,3 +92,14 @@ fn requests_are_answered_in_order_on_one_connection() {
     assert_eq!(answers.matches("HTTP/1.1 202").count(), 2, "{answers}");
     assert_eq!(answers.matches("\"message\":\"pipelined\"").count(), 2, "{answers}");
 }
+
+#[test]
+fn a_body_that_stalls_is_timed_out() {
+    let server = Server::start(&["--limits-client-timeout", "500ms"]);
+    let mut connection = TcpStream::connect(server.url().strip_prefix("http://").unwrap()).unwrap();
+    let head = "POST /logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    connection.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("limits.client_timeout"), "{answer}");
+}
