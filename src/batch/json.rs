@@ -179,7 +179,7 @@ pub(crate) fn write_json_text(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Appends `value` as JSON, in the one spelling that [`canonical_float`] accepts.
+/// Appends `value` as JSON; only a number that was sent in just this spelling stands in a column of floats.
 pub(crate) fn write_json_float(out: &mut Vec<u8>, value: f64) {
     let _ = serde_json::to_writer(out, &value);
 }

@@ -63,7 +63,7 @@ pub enum SpoolError {
     /// The spool is closed: the server stops.
     #[error("the server is stopping")]
     Closed,
-    /// The spool cannot be opened; of [`Spool::open`] only.
+    /// The spool cannot be opened; of `Spool::open` only.
     #[error("{0}")]
     Open(String),
 }
