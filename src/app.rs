@@ -3,6 +3,7 @@
 mod lock;
 mod stop;
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +85,7 @@ impl App {
         };
         let dead_letters = settings.data_dir.join("dead-letter");
         let workers = Arc::new(Workers::start(&spool, &store, sections, &dead_letters, &mut registry)?);
+        sync_entries(&settings.data_dir)?;
         let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
         let parts = api::Parts {
             ingest: web::Data::new(ingest),
@@ -140,6 +142,12 @@ fn stop_parts(spool: &Spool, workers: &Workers, store: &dyn Store, deadline: Ins
     settled.extend(&stopped.released);
     spool.settle(&settled);
     spool.close();
+}
+
+/// Makes the entries of the folders that the parts have made survive a crash of the machine, before anything is accepted.
+fn sync_entries(data_dir: &Path) -> Result<(), BuildError> {
+    let synced = File::open(data_dir).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| LockError::Io { folder: data_dir.display().to_string(), error }.into())
 }
 
 fn bind(listen: SocketAddr) -> Result<TcpListener, BuildError> {

@@ -18,11 +18,24 @@ fn health_readiness_and_configuration_are_told() {
         assert!(ready["spool"]["bytes_max"].as_u64().unwrap() > 0);
         assert!(ready["rates"]["records_per_second_60s"].is_number());
     }
-    let config = server.http.get("/config").json();
-    assert_eq!(config["spool"]["durability"], "fsync");
-    let page = server.http.get("/");
-    assert!(page.text().contains("/openapi.json"));
+    insta::assert_snapshot!("index", shown(&server.http.get("/")));
     assert_eq!(server.http.send("HEAD", "/health").status, 200);
+}
+
+#[test]
+fn the_configuration_is_told_whole() {
+    let server = Server::start(&["--spool-durability", "os"]);
+    let mut config = server.http.get("/config").json();
+    config["listen"] = json!("ADDRESS");
+    config["data_dir"] = json!("FOLDER");
+    insta::assert_snapshot!("config", serde_json::to_string_pretty(&config).unwrap());
+}
+
+#[test]
+fn readiness_is_told_whole() {
+    let server = Server::start(&["--workers-store", "2", "--workers-query", "3"]);
+    let ready = server.http.get("/ready").json();
+    insta::assert_snapshot!("ready", serde_json::to_string_pretty(&ready).unwrap());
 }
 
 #[test]
@@ -59,6 +72,7 @@ fn metrics_count_what_happened() {
 fn the_api_describes_itself() {
     let server = Server::start(&[]);
     let api = server.http.get("/openapi.json").json();
+    insta::assert_snapshot!("openapi", serde_json::to_string_pretty(&api).unwrap());
     assert_eq!(api["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
     for path in [
         "/logs/batch",

@@ -1,0 +1,75 @@
+//! What happens at the limits: refused before it is acknowledged, with the limit's name, and to be tried again.
+
+use serde_json::json;
+
+use crate::support::http::Answer;
+use crate::support::server::{Server, wait_for};
+
+/// A store that is never there: nothing listens on this port.
+const NO_STORE: [&str; 2] = ["--store", "mongodb://127.0.0.1:1/"];
+
+/// Sends batches of 100 KiB until one is refused; returns how many were accepted, and the refusal.
+fn fill(server: &Server) -> (usize, Answer) {
+    let record = format!("{{\"message\":\"{}\"}}", "x".repeat(100 << 10));
+    for accepted in 0..100 {
+        let answer = server.http.post("/logs/batch", &record);
+        if answer.status != 202 {
+            return (accepted, answer);
+        }
+    }
+    panic!("the spool is never full");
+}
+
+#[test]
+fn a_full_spool_refuses_by_name_and_loses_nothing() {
+    let limits = ["--spool-bytes-max", "2MiB", "--spool-segment-bytes", "1MiB"];
+    let server = Server::start(&[&NO_STORE[..], &limits].concat());
+    let (accepted, refusal) = fill(&server);
+    assert!((5..=20).contains(&accepted), "{accepted} of 100 KiB each");
+    assert_eq!(refusal.status, 503, "{}", refusal.text());
+    assert!(refusal.headers.contains_key("retry-after"));
+    let detail = refusal.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("spool.bytes_max") && detail.contains("2097152"), "{detail}");
+    let ready = server.http.get("/ready").json();
+    assert_eq!(ready["queue_records"], json!(accepted), "{ready}");
+
+    let server = server.start_again();
+    assert_eq!(server.http.get("/ready").json()["queue_records"], json!(accepted), "all are there after a kill");
+}
+
+#[test]
+fn reads_of_a_store_that_is_away_are_refused_at_once() {
+    let server = Server::start(&[&NO_STORE[..], &["--breaker-failures", "1"]].concat());
+    assert_eq!(server.http.post("/logs", "{\"message\":\"kept\"}").status, 202);
+    let refused = wait_for("the breaker to open", || {
+        let answer = server.http.get("/logs");
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        answer.text().contains("breaker").then_some(answer)
+    });
+    insta::assert_snapshot!("breaker_open", super::shown(&refused));
+    assert_eq!((server.http.get("/ready").status, server.http.get("/ready?for=read").status), (200, 503));
+}
+
+#[test]
+fn bodies_in_hand_are_bounded() {
+    use std::io::Write;
+    let limits = ["--limits-body-bytes", "1MiB", "--limits-record-bytes", "8KiB", "--limits-inflight-bytes", "2MiB"];
+    let server = Server::start(&limits);
+    let address = server.url().strip_prefix("http://").unwrap();
+    let stalled: Vec<_> = (0..2)
+        .map(|_| {
+            let mut connection = std::net::TcpStream::connect(address).unwrap();
+            let head = "POST /logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 700000\r\n\r\n{";
+            connection.write_all(head.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let large = server.http.post("/logs/batch", &format!("[{}]", " ".repeat(900_000)));
+    assert_eq!(large.status, 503, "{}", large.text());
+    assert!(large.text().contains("limits.inflight_bytes") && large.headers.contains_key("retry-after"));
+    assert_eq!(server.http.post("/logs", "{\"message\":\"small\"}").status, 202, "small bodies have room of their own");
+    drop(stalled);
+    let again = wait_for("room", || Some(server.http.post("/logs/batch", &format!("[{}]", " ".repeat(900_000)))));
+    assert_eq!(again.status, 202, "{}", again.text());
+}
