@@ -175,9 +175,9 @@ fn warn_of_records_left(folder: &Path) {
     if let Some(records) = EmbeddedStore::records_in(folder).filter(|records| *records > 0) {
         warn!(
             records;
-            "the data folder has records of the embedded store that this store does not show; to move them, run a second \
-             sluice with --store embedded on that folder and send its GET /logs/retrieve (Accept: application/x-ndjson) \
-             to POST /logs/batch here"
+            "the data folder has records of the embedded store that this store does not show; to move them, give this \
+             server a --data-dir of its own, start a second one on that folder with --store embedded and another --listen, \
+             and send its GET /logs/retrieve (Accept: application/x-ndjson) in batches to POST /logs/batch here"
         );
     }
 }

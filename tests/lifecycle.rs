@@ -171,3 +171,14 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(server.wait().code(), Some(1));
     assert!(asked.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn records_of_the_other_store_are_told_at_start() {
+    let mut server = Server::start(&[]);
+    assert_eq!(server.http.post("/logs", "{\"message\":\"kept by the embedded store\"}").status, 202);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let server = server.start_again_with(&["--store", "mongodb://127.0.0.1:1/"]);
+    let log = server.log();
+    assert!(log.contains("records of the embedded store") && log.contains("records=1"), "{log}");
+}

@@ -59,7 +59,8 @@ fn bodies_in_hand_are_bounded() {
     let stalled: Vec<_> = (0..2)
         .map(|_| {
             let mut connection = std::net::TcpStream::connect(address).unwrap();
-            let head = "POST /logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 700000\r\n\r\n{";
+            let head =
+                "POST /logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 700000\r\n\r\n{";
             connection.write_all(head.as_bytes()).unwrap();
             connection
         })

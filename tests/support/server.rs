@@ -30,11 +30,21 @@ impl Server {
         Server::start_in(folder, args.iter().map(|arg| (*arg).to_owned()).collect())
     }
 
-    /// Starts a server again on the same folder with the same arguments.
-    pub fn start_again(mut self) -> Server {
+    /// Kills the server, if it still runs, and starts it again on the same folder with the same arguments.
+    pub fn start_again(self) -> Server {
+        let args = self.args.clone();
+        self.restart(args)
+    }
+
+    /// The same with other arguments.
+    pub fn start_again_with(self, args: &[&str]) -> Server {
+        self.restart(args.iter().map(|arg| (*arg).to_owned()).collect())
+    }
+
+    fn restart(mut self, args: Vec<String>) -> Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        Server::start_in(self.folder.clone(), self.args.clone())
+        Server::start_in(self.folder.clone(), args)
     }
 
     fn start_in(folder: Arc<TempDir>, args: Vec<String>) -> Server {
