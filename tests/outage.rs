@@ -16,6 +16,11 @@ fn state(server: &Server, pool: &str) -> String {
     server.http.get("/ready").json()["breakers"][pool]["state"].as_str().unwrap().to_owned()
 }
 
+/// How long the breaker before the writing workers is still open; nothing, if it is not.
+fn retry_after_ms(server: &Server) -> Option<u64> {
+    server.http.get("/ready").json()["breakers"]["store"]["retry_after_ms"].as_u64()
+}
+
 #[test]
 fn the_breaker_opens_waits_longer_and_closes() {
     let Some(mut mongo) = MongoServer::start("the_breaker_opens_waits_longer_and_closes") else { return };
@@ -26,7 +31,8 @@ fn the_breaker_opens_waits_longer_and_closes() {
 
     mongo.stop();
     (1..20).for_each(|number| send(&server, number));
-    wait_for("the breaker to open", || (state(&server, "store") == "open").then_some(()));
+    let first = wait_for("the breaker to open", || retry_after_ms(&server));
+    assert!(first <= 1000, "it waits {first} ms at first");
     let ready = server.http.get("/ready");
     assert_eq!((ready.status, &ready.json()["writable"]), (200, &Value::Bool(true)));
     wait_for("reads to be refused", || (server.http.get("/logs").status == 503).then_some(()));
@@ -36,7 +42,9 @@ fn the_breaker_opens_waits_longer_and_closes() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.headers.contains_key("retry-after"));
     assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
-    wait_for("a probe to fail", || (server.log().matches("breaker half open").count() >= 3).then_some(()));
+    wait_for("a failed probe and a longer wait", || retry_after_ms(&server).filter(|wait| *wait > 1000));
+    let log = server.log();
+    assert!(log.contains("breaker half open") && log.contains("breaker opened from=\"half_open\""), "{log}");
 
     mongo.start_again();
     wait_for("the breaker to close", || (state(&server, "store") == "closed").then_some(()));
