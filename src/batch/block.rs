@@ -88,14 +88,6 @@ impl BlockSet {
         block.rows == 0 || before.is_some_and(|(_, end)| *end >= block.end())
     }
 
-    /// Whether every block of `other` is covered.
-    pub fn contains_all(&self, other: &BlockSet) -> bool {
-        other.intervals().all(|(run, start, end)| {
-            let before = self.runs.get(&run).and_then(|intervals| intervals.range(..=start).next_back());
-            before.is_some_and(|(_, covered)| *covered >= end)
-        })
-    }
-
     /// Whether any record of `block` is covered.
     pub fn touches(&self, block: BlockId) -> bool {
         let before = self.runs.get(&block.run).and_then(|intervals| intervals.range(..block.end()).next_back());
