@@ -77,7 +77,8 @@ fn inflates(small: &[Pending]) -> bool {
     let rows: usize = small.iter().map(|pending| pending.batch.len()).sum();
     let bytes: u64 = small.iter().map(|pending| pending.bytes).sum();
     let slack = 2 * bytes as usize + MERGE_SLACK_BYTES;
-    let takes = |columns: usize| rows * columns.min(MAX_ATTRIBUTE_COLUMNS) * size_of::<u32>();
+    // As wide as the widest type: a number.
+    let takes = |columns: usize| rows * columns.min(MAX_ATTRIBUTE_COLUMNS) * size_of::<i64>();
     if takes(MAX_ATTRIBUTE_COLUMNS) <= slack {
         return false;
     }
