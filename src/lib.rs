@@ -7,6 +7,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod batch;
+pub mod finding;
 pub mod query;
 
 pub mod spool;

@@ -260,6 +260,7 @@ impl Spool {
             segments: shared.index.segments(|segments| segments.len()),
             lanes: shared.index.lanes(),
             quarantined_files: shared.quarantine.files(),
+            lost_records: shared.metrics.lost_records.get(),
         }
     }
 

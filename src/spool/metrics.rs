@@ -26,6 +26,7 @@ pub(super) struct Metrics {
     pub failures: Counter,
     pub quarantined: Counter,
     pub recovered_blocks: Counter,
+    pub lost_records: Counter,
 }
 
 impl Metrics {
@@ -39,6 +40,7 @@ impl Metrics {
             failures: Counter::default(),
             quarantined: Counter::default(),
             recovered_blocks: Counter::default(),
+            lost_records: Counter::default(),
         };
         let spool = registry.sub_registry_with_prefix("sluice_spool");
         spool.register("fsyncs", "Syncs of commit groups", metrics.fsyncs.clone());
@@ -49,6 +51,7 @@ impl Metrics {
         spool.register("failures", "Writes and syncs that failed", metrics.failures.clone());
         spool.register("quarantined", "Findings that were set aside", metrics.quarantined.clone());
         spool.register("recovered_blocks", "Blocks found at the start", metrics.recovered_blocks.clone());
+        spool.register("lost_records", "Records lost by damage, as far as is known", metrics.lost_records.clone());
         metrics
     }
 

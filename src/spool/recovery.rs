@@ -247,6 +247,10 @@ pub(super) fn report(
         |id| format!("{} records from {} on", id.rows, id.first_record()),
     );
     shared.metrics.quarantined.inc();
+    // What is torn was never acknowledged.
+    if reason == Reason::Damaged {
+        shared.metrics.lost_records.inc_by(known.map_or(0, |id| u64::from(id.rows)));
+    }
     let reason = reason.name();
     match &copy {
         Ok(copy) => warn!(file:? = path, offset, bytes, reason, copy:? = copy; "set aside from the spool: {records}"),

@@ -23,6 +23,8 @@ mod metrics;
 mod reader;
 mod recovery;
 mod retention;
+mod salvage;
+mod seal;
 mod search;
 mod segment;
 #[cfg(test)]
@@ -40,7 +42,7 @@ use prometheus_client::registry::Registry;
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use self::engine::Engine;
-use super::{Sink, Store, StoreError};
+use super::{DamageReport, Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::query::Query;
@@ -142,6 +144,10 @@ impl Store for EmbeddedStore {
 
     fn health(&self) -> Result<(), StoreError> {
         files::check_folder(&self.engine.folders.segments).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn damage(&self) -> DamageReport {
+        self.engine.damage()
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     // `model` is a crate of its own, which all of these may use.
     ("batch", 1),
     ("query", 2),
+    ("finding", 2),
     ("store", 3),
     ("spool", 3),
     ("worker", 4),

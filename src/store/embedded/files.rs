@@ -85,6 +85,11 @@ pub(super) fn list_files_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// How many files there are in a folder; none, if it is not there.
+pub(super) fn count(path: &Path) -> usize {
+    fs::read_dir(path).map_or(0, |entries| entries.filter_map(Result::ok).count())
+}
+
 /// Moves a file into the folder `quarantine` under a name that says where it stood; a file of that name is kept.
 pub(super) fn set_aside(path: &Path, quarantine: &Path) -> io::Result<PathBuf> {
     create_folder(quarantine)?;

@@ -58,8 +58,15 @@ pub(super) fn write(folder: &Path, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentI
         insert(&mut share.blocks, open);
         let Some(age) = share.age else { continue };
         let rows = writer::sort_rows(&records, share.rows);
-        let draft =
-            Draft { day: &day, records: &records, rows: &rows, age, blocks: share.blocks, replaces: Vec::new() };
+        let draft = Draft {
+            day: &day,
+            records: &records,
+            rows: &rows,
+            age,
+            blocks: share.blocks,
+            replaces: Vec::new(),
+            salvage: false,
+        };
         match writer::write(folder, draft) {
             Ok(info) => written.push(info),
             Err(error) => {

@@ -1,9 +1,11 @@
 //! The manifest: which segments there are, and which blocks are done with.
 //!
-//! # Specification, format 1
+//! # Specification, format 2
 //!
-//! **Layout.** `manifest` is two lines of JSON. The first has the number of the format, and the CRC32C and the length of
-//! the second; the second is [`Manifest`]. `manifest.previous` is the one before, word for word.
+//! **Layout.** `manifest` is two lines of JSON. The first has the number of the format, the length of the second line, and
+//! the CRC32C of that line and the number (as four bytes, little-endian); the second is [`Manifest`]. `manifest.previous`
+//! is the one before, word for word. In format 1 the CRC32C is of the line alone; it is read, and written no more. The
+//! number grows with that of the segments, so that a version that cannot read these stops here.
 //!
 //! **Commit.** The next manifest is written to `manifest.tmp` and synced; `manifest` is renamed to `manifest.previous`,
 //! `manifest.tmp` to `manifest`, and the folder is synced. The second rename is the commit for this process, the sync
@@ -27,10 +29,10 @@ use super::files;
 use super::segment::SegmentInfo;
 use crate::batch::BlockSet;
 
-const FORMAT: u32 = 1;
-const NAME: &str = "manifest";
+const FORMAT: u32 = 2;
+pub(super) const NAME: &str = "manifest";
 const PREVIOUS: &str = "manifest.previous";
-const NEXT: &str = "manifest.tmp";
+pub(super) const NEXT: &str = "manifest.tmp";
 
 /// The state of the disk tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +85,7 @@ impl ManifestFile {
     /// [`ManifestFile::sync`] succeeds.
     pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
         let body = serde_json::to_vec(&next)?;
-        let header = Header { format: FORMAT, crc32c: crc32c::crc32c(&body), length: body.len() };
+        let header = Header { format: FORMAT, crc32c: checksum(&body, FORMAT), length: body.len() };
         let unfinished = self.folder.join(NEXT);
         let mut file = files::create(&unfinished)?;
         file.write_all(&serde_json::to_vec(&header)?)?;
@@ -133,15 +135,22 @@ fn parse(bytes: &[u8]) -> Found {
         Ok(header) => header,
         Err(error) => return Found::Damaged(error.to_string()),
     };
-    if header.format > FORMAT {
-        return Found::TooNew(header.format);
-    }
-    match body.get(1..=header.length) {
-        Some(body) if crc32c::crc32c(body) == header.crc32c => match serde_json::from_slice(body) {
+    let body = body.get(1..=header.length);
+    // Which format it is, its checksum says: a number that is damaged must not pass for a newer one.
+    match body.filter(|body| (1..=FORMAT).any(|format| header.crc32c == checksum(body, format))) {
+        Some(body) => match serde_json::from_slice(body) {
             Ok(manifest) => Found::Sound(manifest),
             Err(error) => Found::Damaged(error.to_string()),
         },
-        _ => damaged("its checksum is wrong"),
+        None if header.format > FORMAT => Found::TooNew(header.format),
+        None => damaged("its checksum is wrong"),
+    }
+}
+
+fn checksum(body: &[u8], format: u32) -> u32 {
+    match (crc32c::crc32c(body), format) {
+        (checksum, 1) => checksum,
+        (checksum, format) => crc32c::crc32c_append(checksum, &format.to_le_bytes()),
     }
 }
 
@@ -186,6 +195,8 @@ mod tests {
             assert!(sound(&parse(&flipped)).is_none_or(|read| *read == manifest(7)), "byte {place}");
             assert!(sound(&parse(&bytes[..place])).is_none(), "cut at {place}");
         }
-        assert!(matches!(parse(b"{\"format\":2,\"crc32c\":0,\"length\":0}\n\n"), Found::TooNew(2)));
+        let newer = String::from_utf8(bytes).unwrap().replace("\"format\":2", "\"format\":6");
+        assert_eq!(sound(&parse(newer.as_bytes())), Some(&manifest(7)), "the checksum knows that the number is wrong");
+        assert!(matches!(parse(b"{\"format\":3,\"crc32c\":1,\"length\":0}\n\n"), Found::TooNew(3)));
     }
 }

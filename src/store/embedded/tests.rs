@@ -1,6 +1,7 @@
 //! What the engine as a whole must do.
 
 mod crash;
+mod damage;
 mod model;
 
 use std::time::Duration;

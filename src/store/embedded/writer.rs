@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::extent::Extent;
 use super::files::{self, UNFINISHED};
+use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
@@ -41,6 +42,8 @@ pub(super) struct Draft<'a> {
     /// Exactly these records.
     pub(super) blocks: BlockSet,
     pub(super) replaces: Vec<String>,
+    /// Whether it holds what could be saved of a damaged segment.
+    pub(super) salvage: bool,
 }
 
 /// Why a segment could not be written.
@@ -90,9 +93,10 @@ pub(super) fn write(folder: &Path, draft: Draft<'_>) -> Result<SegmentInfo, Writ
 }
 
 fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
-    let Draft { records, rows, age, blocks, replaces, .. } = draft;
+    let Draft { records, rows, age, blocks, replaces, salvage, .. } = draft;
     let columns = records.to_arrow()?;
-    let mut writer = ArrowWriter::try_new(files::create(path)?, columns.schema(), Some(properties(&columns)?))?;
+    let mut writer =
+        ArrowWriter::try_new(Sealing::new(files::create(path)?), columns.schema(), Some(properties(&columns)?))?;
     let row_bytes = records.size_bytes() / records.len().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
     let mut tokens = TokenFilterBuilder::default();
@@ -122,6 +126,7 @@ fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo
         age,
         ids: segment::id_ranges(&blocks),
         replaces,
+        salvage,
     };
     let blocks = write_region(&mut writer, &serde_json::to_vec(&blocks)?)?;
     finish(writer, Footer { format: FORMAT, writer: writer_version(), segment, row_groups, blocks })
@@ -132,14 +137,16 @@ fn writer_version() -> String {
     format!("sluice {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Writes the footer and syncs the file.
-fn finish(mut writer: ArrowWriter<File>, footer: Footer) -> Result<SegmentInfo, WriteError> {
+/// Writes the footer and the seal, and syncs the file.
+fn finish(mut writer: ArrowWriter<Sealing<File>>, footer: Footer) -> Result<SegmentInfo, WriteError> {
     let json = serde_json::to_string(&footer)?;
     writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), json));
+    writer.inner_mut().hold();
     writer.finish()?;
-    let file = writer.inner();
-    files::sync(file)?;
-    Ok(SegmentInfo { bytes: file.metadata()?.len(), ..footer.segment })
+    let sealing = writer.inner_mut();
+    let bytes = sealing.seal()?;
+    files::sync(sealing.inner())?;
+    Ok(SegmentInfo { bytes, ..footer.segment })
 }
 
 /// The footer's entry of a row group, whose filter has no place yet.
@@ -150,7 +157,7 @@ fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Optio
     Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None }, filter))
 }
 
-fn write_region(writer: &mut ArrowWriter<File>, bytes: &[u8]) -> Result<Region, std::io::Error> {
+fn write_region(writer: &mut ArrowWriter<Sealing<File>>, bytes: &[u8]) -> Result<Region, std::io::Error> {
     let offset = writer.bytes_written() as u64;
     writer.write_all(bytes)?;
     Ok(Region { offset, length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) })
