@@ -21,7 +21,7 @@ impl Cache {
         if let Some(open) = self.find(&segment.info.name) {
             return Ok(open);
         }
-        let opened = OpenSegment::open(&segment.path)?;
+        let opened = OpenSegment::open(&*segment.files, &segment.path)?;
         if !opened.footer.segment.is_same(&segment.info) {
             return Err(ReadError::Damaged("it is another segment than the manifest says".to_owned()));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,7 +17,7 @@ use super::salvage::{self, SalvageError, Salvaged};
 use super::search::Snapshot;
 use super::segment::{MEMORY_BYTES_MAX, ROWS_MAX, Segment, SegmentInfo};
 use super::writer::WriteError;
-use super::{OpenError, files, flush};
+use super::{OpenError, flush};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::finding::{Finding, Kind};
@@ -83,16 +82,15 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn open(
-        folder: &Path,
+        folders: Folders,
         settings: &EmbeddedSettings,
         retention: RetentionSettings,
         spooled_runs: &[RunId],
         registry: &mut Registry,
     ) -> Result<Engine, OpenError> {
-        let folders = Folders::below(folder);
         let recovered = recovery::recover(&folders, Some(spooled_runs), Mode::Mend)?;
         let current = recovered.manifest.current();
-        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders.segments, info.clone())));
+        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders, info.clone())));
         let state = State {
             memory: Memory::default(),
             flushing: Vec::new(),
@@ -247,7 +245,7 @@ impl Engine {
     fn flush_chunks(&self, disk: &mut Disk, chunks: &[Arc<Chunk>]) -> Result<(), WriteError> {
         let added = match disk.prepared.take() {
             Some(prepared) => prepared,
-            None => flush::write(&self.folders.segments, chunks)?,
+            None => flush::write(&self.folders, chunks)?,
         };
         let mut covered = BlockSet::new();
         chunks.iter().flat_map(|chunk| &chunk.parts).for_each(|part| covered.insert(part.block));
@@ -268,13 +266,13 @@ impl Engine {
         next.segments.retain(|info| !gone.contains(info.name.as_str()));
         next.segments.extend(added.iter().cloned());
         next.covered.extend(&covered);
-        let folder = &self.folders.segments;
-        next.deleting.retain(|name| !matches!(files::size(&folder.join(name)), Ok(None)));
+        let Folders { files, segments, .. } = &self.folders;
+        next.deleting.retain(|name| !matches!(files.size(&segments.join(name)), Ok(None)));
         next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
         disk.manifest.commit(next)?;
         let mut state = self.state();
         let kept = state.segments.iter().filter(|segment| !gone.contains(segment.info.name.as_str())).cloned();
-        let added_segments = added.iter().map(|info| Arc::new(Segment::new(folder, info.clone())));
+        let added_segments = added.iter().map(|info| Arc::new(Segment::new(&self.folders, info.clone())));
         state.segments = Arc::new(kept.chain(added_segments).collect());
         if flushed {
             state.flushing.clear();
@@ -307,7 +305,7 @@ impl Engine {
         let mut disk = self.disk();
         let segments = self.segments();
         for segment in segments.iter().filter(|segment| segment.is_damaged()) {
-            let Salvaged { segment: saved, mut finding } = salvage::salvage(&self.folders.segments, &segment.info)?;
+            let Salvaged { segment: saved, mut finding } = salvage::salvage(&self.folders, &segment.info)?;
             let rows = saved.as_ref().map_or(0, |saved| saved.rows);
             let change = Change {
                 added: saved.into_iter().collect(),
@@ -315,8 +313,9 @@ impl Engine {
                 ..Change::default()
             };
             self.commit(&mut disk, change).map_err(WriteError::from)?;
-            if files::size(&segment.path).map_err(WriteError::from)?.is_some() {
-                let place = files::set_aside(&segment.path, &self.folders.quarantine).map_err(WriteError::from)?;
+            let Folders { files, quarantine, .. } = &self.folders;
+            if files.exists(&segment.path).map_err(WriteError::from)? {
+                let place = files.set_aside(&segment.path, quarantine).map_err(WriteError::from)?;
                 finding.remedy = format!("{rows} records are saved; the file is set aside as {}", place.display());
             }
             self.report(&finding);
@@ -343,7 +342,7 @@ impl Engine {
     }
 
     fn measure_quarantine(&self) {
-        let files = files::count(&self.folders.quarantine);
+        let files = self.folders.files.list(&self.folders.quarantine).map_or(0, |entries| entries.len());
         self.metrics.quarantined_files.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 

@@ -1,6 +1,5 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +22,10 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use sluice_model::{RecordId, RunId, Severity};
 
-use super::files;
 use super::seal::{Seal, Tail};
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use crate::batch::{BatchError, BlockSet, LogBatch, Records};
+use crate::files::{Access, File, Files};
 
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
@@ -114,13 +113,13 @@ pub(super) struct OpenSegment {
 
 impl OpenSegment {
     /// Opens the file and reads its footer.
-    pub(super) fn open(path: &Path) -> Result<OpenSegment, ReadError> {
+    pub(super) fn open(files: &dyn Files, path: &Path) -> Result<OpenSegment, ReadError> {
         guarded(|| {
-            let file = files::open(path)?;
-            let length = file.metadata()?.len();
-            let Tail { start, footer, seal } = Tail::read(&file, length)?;
+            let file = files.open(path, Access::Read)?;
+            let length = file.size()?;
+            let Tail { start, footer, seal } = Tail::read(&*file, length)?;
             let sealed = seal.is_some();
-            let mut source = Source { file: Arc::new(file), length, seal: seal.map(Arc::new), tail: (start, footer) };
+            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer) };
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let metadata = ArrowReaderMetadata::load(&source, options)?;
             source.tail = (length, Bytes::new());
@@ -168,7 +167,7 @@ impl OpenSegment {
 
     /// Where bytes stand that do not fit their checksums. A segment of format 1 has none to tell them by.
     pub(super) fn damaged_ranges(&self) -> Result<Vec<Range<u64>>, ReadError> {
-        self.source.seal.as_ref().map_or(Ok(Vec::new()), |seal| seal.damaged_ranges(&self.source.file))
+        self.source.seal.as_ref().map_or(Ok(Vec::new()), |seal| seal.damaged_ranges(&*self.source.file))
     }
 
     /// All rows of a row group.
@@ -260,7 +259,7 @@ fn filler(column: usize, rows: usize) -> ArrayRef {
 /// A file that many readers share: every read says where, and verifies what it reads.
 #[derive(Clone)]
 struct Source {
-    file: Arc<File>,
+    file: Arc<dyn File>,
     length: u64,
     /// Segments of format 1 have none.
     seal: Option<Arc<Seal>>,
@@ -279,10 +278,10 @@ impl Source {
             return Ok(tail.slice(place as usize..place as usize + length));
         }
         if let Some(seal) = &self.seal {
-            return seal.read_verified(&self.file, start, length);
+            return seal.read_verified(&*self.file, start, length);
         }
         let mut bytes = vec![0; length];
-        files::read_at(&self.file, &mut bytes, start)?;
+        self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
     }
 }

@@ -18,16 +18,20 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sluice_model::RunId;
 
 use super::OpenError;
-use super::files;
 use super::manifest::{self, Found, Manifest, ManifestFile};
 use super::reader::{OpenSegment, ReadError};
 use super::segment::{self, SegmentInfo};
 use crate::batch::{BlockId, BlockSet};
+use crate::files::Files;
 use crate::finding::{Finding, Kind, Loss};
+
+/// What the name of a segment ends with until it is complete.
+pub(super) const UNFINISHED: &str = "tmp";
 
 /// What mending does with a file that is no use where it stands.
 pub(super) const SET_ASIDE: &str = "the file goes to quarantine";
@@ -35,14 +39,16 @@ pub(super) const SET_ASIDE: &str = "the file goes to quarantine";
 /// The folders of a store.
 #[derive(Debug, Clone)]
 pub(super) struct Folders {
+    pub(super) files: Arc<dyn Files>,
     pub(super) root: PathBuf,
     pub(super) segments: PathBuf,
     pub(super) quarantine: PathBuf,
 }
 
 impl Folders {
-    pub(super) fn below(root: &Path) -> Folders {
-        Folders { root: root.to_owned(), segments: root.join("segments"), quarantine: root.join("quarantine") }
+    pub(super) fn below(root: &Path, files: &Arc<dyn Files>) -> Folders {
+        let (segments, quarantine) = (root.join("segments"), root.join("quarantine"));
+        Folders { files: files.clone(), root: root.to_owned(), segments, quarantine }
     }
 }
 
@@ -64,9 +70,10 @@ pub(super) struct Recovered {
 /// Reads the manifest and brings the folder in line with it. Of blocks of other runs than `spooled_runs`, if these are
 /// known, it is forgotten that the store had them.
 pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: Mode) -> Result<Recovered, OpenError> {
+    let files = &folders.files;
     if mode == Mode::Mend {
-        files::create_folder(&folders.root)?;
-        files::create_folder(&folders.segments)?;
+        files.create_folder_durably(&folders.root)?;
+        files.create_folder_durably(&folders.segments)?;
     }
     let mut recovery = Recovery::new(folders, mode);
     let found = recovery.read_manifest()?;
@@ -83,16 +90,16 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
         next.covered.retain_runs(|run| runs.contains(&run));
     }
     if mode == Mode::Check {
-        return Ok(Recovered { manifest: ManifestFile::new(&folders.root, next), findings });
+        return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), findings });
     }
-    let mut manifest = ManifestFile::new(&folders.root, found.clone().unwrap_or_default());
+    let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
     if found.as_ref() != Some(&next) {
         manifest.commit(next)?;
     }
     manifest.sync()?;
     // Nobody reads yet, so what the manifest wants removed can go.
     for name in &manifest.current().deleting {
-        files::remove(&folders.segments.join(name))?;
+        files.remove(&folders.segments.join(name))?;
     }
     findings.iter_mut().for_each(|finding| finding.mended = !finding.kind.is_note());
     Ok(Recovered { manifest, findings })
@@ -117,7 +124,7 @@ impl<'a> Recovery<'a> {
 
     /// The manifest to start from; `None`, if there is none that can be read.
     fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
-        let [(path, current), (previous_path, previous)] = manifest::read(&self.folders.root)?;
+        let [(path, current), (previous_path, previous)] = manifest::read(&*self.folders.files, &self.folders.root)?;
         self.current = matches!(current, Found::Sound(_));
         let mut chosen = None;
         match current {
@@ -146,7 +153,7 @@ impl<'a> Recovery<'a> {
             Found::TooNew(_) | Found::Nothing => {}
         }
         let unfinished = self.folders.root.join(manifest::NEXT);
-        if files::size(&unfinished)?.is_some() {
+        if self.folders.files.exists(&unfinished)? {
             self.remove_unfinished(&unfinished)?;
         }
         Ok(chosen)
@@ -154,13 +161,14 @@ impl<'a> Recovery<'a> {
 
     /// Removes what was to be removed when the store stopped.
     fn finish_deletions(&mut self) {
+        let Folders { files, segments, .. } = self.folders;
         for name in std::mem::take(&mut self.next.deleting) {
-            let path = self.folders.segments.join(&name);
-            if matches!(files::size(&path), Ok(Some(_))) {
+            let path = segments.join(&name);
+            if files.exists(&path).unwrap_or(false) {
                 let what = "it is no longer used, and was to be removed";
                 self.findings.push(Finding::new(&path, Kind::Unfinished, what, "it is removed"));
             }
-            let removed = if self.mode == Mode::Mend { files::remove(&path) } else { Ok(()) };
+            let removed = if self.mode == Mode::Mend { files.remove(&path) } else { Ok(()) };
             if let Err(error) = removed {
                 log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
                 self.next.deleting.insert(name);
@@ -175,7 +183,7 @@ impl<'a> Recovery<'a> {
         let mut sound = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            match files::size(&path)? {
+            match self.folders.files.size(&path)? {
                 Some(bytes) if bytes != info.bytes => {
                     let what = format!("it has {bytes} bytes of {}", info.bytes);
                     let lost = Loss::among(&info.spans(), Some(info.rows));
@@ -199,9 +207,9 @@ impl<'a> Recovery<'a> {
         let listed: BTreeSet<String> = self.next.segments.iter().map(|info| info.name.clone()).collect();
         let removed: BTreeSet<PathBuf> = self.findings.iter().map(|finding| finding.file.clone()).collect();
         let mut strays = Vec::new();
-        for path in files::list_files_below(&self.folders.segments)? {
+        for path in self.list_files()? {
             let name = path.strip_prefix(&self.folders.segments).unwrap_or(&path).to_string_lossy().into_owned();
-            if path.extension().is_some_and(|extension| extension == files::UNFINISHED) {
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
                 self.remove_unfinished(&path)?;
             } else if !segment::is_segment(&path) {
                 self.findings.push(Finding::new(&path, Kind::Foreign, "it is no segment", "it is left alone"));
@@ -217,8 +225,19 @@ impl<'a> Recovery<'a> {
         self.drop_missing()
     }
 
+    /// The files in the folders of days, in no order.
+    fn list_files(&self) -> io::Result<Vec<PathBuf>> {
+        let Folders { files, segments, .. } = self.folders;
+        let mut found = Vec::new();
+        for day in files.list(segments)?.into_iter().filter(|entry| entry.is_folder) {
+            let entries = files.list(&day.path)?.into_iter();
+            found.extend(entries.filter(|entry| !entry.is_folder).map(|entry| entry.path));
+        }
+        Ok(found)
+    }
+
     fn place(&mut self, name: String, path: &Path, covered: &mut BlockSet) -> Result<(), OpenError> {
-        let read = OpenSegment::open(path).and_then(|open| Ok((open.blocks()?, open)));
+        let read = OpenSegment::open(&*self.folders.files, path).and_then(|open| Ok((open.blocks()?, open)));
         let (blocks, open) = match read {
             Ok(read) => read,
             Err(ReadError::Damaged(reason)) => {
@@ -234,7 +253,7 @@ impl<'a> Recovery<'a> {
             let what = "it was compacted into another segment";
             self.findings.push(Finding::new(path, Kind::Unfinished, what, "it is removed"));
             self.superseded.extend(info.replaces);
-            return if self.mode == Mode::Mend { Ok(files::remove(path)?) } else { Ok(()) };
+            return if self.mode == Mode::Mend { Ok(self.folders.files.remove(path)?) } else { Ok(()) };
         }
         if self.next.segments.iter().any(|listed| info.replaces.contains(&listed.name)) {
             let what = "it takes the place of others, and the manifest does not name it yet";
@@ -267,7 +286,7 @@ impl<'a> Recovery<'a> {
             let path = self.folders.segments.join(&info.name);
             if !output.salvage {
                 self.next.deleting.insert(info.name);
-            } else if files::size(&path)?.is_some() {
+            } else if self.folders.files.exists(&path)? {
                 let lost =
                     Loss::among(&info.spans().without(&output.spans()), Some(info.rows.saturating_sub(output.rows)));
                 self.set_aside(
@@ -285,7 +304,7 @@ impl<'a> Recovery<'a> {
             let path = self.folders.segments.join(&info.name);
             // One that cannot be read now is found out by the first search; its blocks are in the manifest's set, if the
             // spool can still bring them.
-            if let Ok(blocks) = OpenSegment::open(&path).and_then(|open| open.blocks()) {
+            if let Ok(blocks) = OpenSegment::open(&*self.folders.files, &path).and_then(|open| open.blocks()) {
                 covered.extend(&blocks);
             }
         }
@@ -296,7 +315,7 @@ impl<'a> Recovery<'a> {
         let mut present = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            if files::size(&path)?.is_some() {
+            if self.folders.files.exists(&path)? {
                 present.push(info);
             } else {
                 let lost = Loss::among(&info.spans(), Some(info.rows));
@@ -310,12 +329,12 @@ impl<'a> Recovery<'a> {
 
     fn remove_unfinished(&mut self, path: &Path) -> Result<(), OpenError> {
         self.findings.push(Finding::new(path, Kind::Unfinished, "its making was not finished", "it is removed"));
-        if self.mode == Mode::Mend { Ok(files::remove(path)?) } else { Ok(()) }
+        if self.mode == Mode::Mend { Ok(self.folders.files.remove(path)?) } else { Ok(()) }
     }
 
     fn set_aside(&mut self, mut finding: Finding) -> Result<(), OpenError> {
         if self.mode == Mode::Mend {
-            let place = files::set_aside(&finding.file, &self.folders.quarantine)?;
+            let place = self.folders.files.set_aside(&finding.file, &self.folders.quarantine)?;
             finding.remedy = format!("{} as {}", finding.remedy, place.display());
         }
         self.findings.push(finding);

@@ -10,9 +10,11 @@ use std::path::Path;
 
 use super::extent::Extent;
 use super::reader::{OpenSegment, ReadError};
+use super::recovery::Folders;
 use super::segment::{Age, RowGroup, SegmentInfo, id_ranges};
 use super::writer::{self, Draft, WriteError};
 use crate::batch::{BlockId, BlockSet, Records};
+use crate::files::Files;
 use crate::finding::{Finding, Kind, Loss};
 
 /// What mending a damaged segment does.
@@ -57,12 +59,13 @@ impl Damage {
 /// # Errors
 /// [`ReadError`], but never that it is damaged.
 pub(super) fn inspect(
+    files: &dyn Files,
     path: &Path,
     listed: Option<&SegmentInfo>,
     keep: &mut dyn FnMut(Records),
 ) -> Result<Inspection, ReadError> {
     let mut inspection = Inspection { damage: None, rows: 0, kept: BlockSet::new(), age: None, format: None };
-    let open = match OpenSegment::open(path) {
+    let open = match OpenSegment::open(files, path) {
         Ok(open) => open,
         Err(ReadError::Damaged(reason)) => {
             let lost = listed.map_or_else(Loss::unknown, |info| Loss::among(&info.spans(), Some(info.rows)));
@@ -201,11 +204,11 @@ pub(super) enum SalvageError {
     Write(#[from] WriteError),
 }
 
-/// Writes the whole row groups of a damaged segment of the manifest to a segment of their own below `folder`.
-pub(super) fn salvage(folder: &Path, info: &SegmentInfo) -> Result<Salvaged, SalvageError> {
-    let path = folder.join(&info.name);
+/// Writes the whole row groups of a damaged segment of the manifest to a segment of their own.
+pub(super) fn salvage(folders: &Folders, info: &SegmentInfo) -> Result<Salvaged, SalvageError> {
+    let path = folders.segments.join(&info.name);
     let mut parts = Vec::new();
-    let inspection = inspect(&path, Some(info), &mut |records| parts.push(records))?;
+    let inspection = inspect(&*folders.files, &path, Some(info), &mut |records| parts.push(records))?;
     let finding = match &inspection.damage {
         Some(damage) => damage.finding(&path),
         // Bytes that were not read right the first time.
@@ -225,5 +228,5 @@ pub(super) fn salvage(folder: &Path, info: &SegmentInfo) -> Result<Salvaged, Sal
         replaces: vec![info.name.clone()],
         salvage: true,
     };
-    Ok(Salvaged { segment: Some(writer::write(folder, draft)?), finding })
+    Ok(Salvaged { segment: Some(writer::write(folders, draft)?), finding })
 }

@@ -25,14 +25,13 @@
 //! Footer, seal and checksums are verified when a segment is opened; a block is each time that a byte of it is read.
 //! Segments of format 1 have no seal; those of every later format must have one.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::files;
 use super::reader::ReadError;
+use crate::files::File;
 
 /// How many bytes have a checksum of their own: what a disk reads at least.
 const BLOCK: usize = 4096;
@@ -153,7 +152,7 @@ pub(super) struct Seal {
 
 impl Tail {
     /// Reads and verifies the end of a file of `length` bytes.
-    pub(super) fn read(file: &File, length: u64) -> Result<Tail, ReadError> {
+    pub(super) fn read(file: &dyn File, length: u64) -> Result<Tail, ReadError> {
         let end = read(file, length.saturating_sub(PARQUET_END as u64), length.min(PARQUET_END as u64) as usize)?;
         let footer = footer_bytes(&end).filter(|bytes| *bytes as u64 <= length);
         let footer = footer.ok_or_else(|| ReadError::Damaged("the file does not end as a segment does".to_owned()))?;
@@ -170,7 +169,7 @@ impl Tail {
 }
 
 impl Seal {
-    fn read(file: &File, fields: &[u8], place: u64, footer: &[u8], length: u64) -> Result<Seal, ReadError> {
+    fn read(file: &dyn File, fields: &[u8], place: u64, footer: &[u8], length: u64) -> Result<Seal, ReadError> {
         let damaged = |what: &str| ReadError::Damaged(format!("the checksum of {what} is wrong"));
         let [checksum, footer_checksum, low, high, checksums_checksum, block, length_low, length_high] =
             words(fields).ok_or_else(|| damaged("the seal"))?;
@@ -196,7 +195,7 @@ impl Seal {
     }
 
     /// Reads bytes, which are within the file, with the whole of every block that they touch, and verifies these.
-    pub(super) fn read_verified(&self, file: &File, start: u64, length: usize) -> Result<Bytes, ReadError> {
+    pub(super) fn read_verified(&self, file: &dyn File, start: u64, length: usize) -> Result<Bytes, ReadError> {
         let block = BLOCK as u64;
         let from = if start < self.end { start / block * block } else { start };
         let end = start + length as u64;
@@ -216,7 +215,7 @@ impl Seal {
     }
 
     /// Reads all blocks and tells which do not fit their checksums; neighbours are one range.
-    pub(super) fn damaged_ranges(&self, file: &File) -> Result<Vec<Range<u64>>, ReadError> {
+    pub(super) fn damaged_ranges(&self, file: &dyn File) -> Result<Vec<Range<u64>>, ReadError> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut position = 0;
         while position < self.end {
@@ -249,8 +248,8 @@ fn words<const N: usize>(fields: &[u8]) -> Option<[u32; N]> {
     words.collect::<Vec<_>>().try_into().ok()
 }
 
-fn read(file: &File, start: u64, length: usize) -> Result<Vec<u8>, ReadError> {
+fn read(file: &dyn File, start: u64, length: usize) -> Result<Vec<u8>, ReadError> {
     let mut bytes = vec![0; length];
-    files::read_at(file, &mut bytes, start)?;
+    file.read_exact_at(&mut bytes, start)?;
     Ok(bytes)
 }

@@ -4,18 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::files::Disk;
 use crate::finding::Kind;
 use crate::store::embedded::reader::{OpenSegment, ReadError};
-use crate::store::embedded::{files, salvage};
+use crate::store::embedded::salvage;
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
-    let mut files = files::list_files_below(&folder.join("segments")).unwrap();
+    let days = disk().list(&folder.join("segments")).unwrap().into_iter();
+    let mut files: Vec<_> = days.flat_map(|day| disk().list(&day.path).unwrap()).map(|entry| entry.path).collect();
     files.sort();
     files
 }
 
 fn quarantined(folder: &Path) -> usize {
-    files::count(&folder.join("quarantine"))
+    disk().list(&folder.join("quarantine")).map_or(0, |entries| entries.len())
 }
 
 /// A store with one segment of these rows.
@@ -27,7 +29,7 @@ fn filled(folder: &Path, rows: &[Row]) -> PathBuf {
 }
 
 fn read_all(path: &Path) -> Result<Vec<String>, ReadError> {
-    let open = OpenSegment::open(path)?;
+    let open = OpenSegment::open(&Disk, path)?;
     open.blocks()?;
     let mut records = Vec::new();
     for group in 0..open.footer.row_groups.len() {
@@ -43,7 +45,7 @@ fn no_flipped_bit_of_a_segment_alters_a_record_and_the_inspection_sees_each() {
     rows.iter_mut().zip(0..).for_each(|(row, n)| row.attribute = Some(n * 77));
     let path = filled(folder.path(), &rows);
     let (bytes, whole) = (fs::read(&path).unwrap(), read_all(&path).unwrap());
-    assert!(salvage::inspect(&path, None, &mut drop).unwrap().damage.is_none());
+    assert!(salvage::inspect(&Disk, &path, None, &mut drop).unwrap().damage.is_none());
     let copy = folder.path().join("copy.parquet");
     for place in 0..bytes.len() {
         let mut flipped = bytes.clone();
@@ -53,12 +55,12 @@ fn no_flipped_bit_of_a_segment_alters_a_record_and_the_inspection_sees_each() {
             Ok(records) => assert_eq!(records, whole, "byte {place}"),
             Err(error) => assert!(matches!(error, ReadError::Damaged(_)), "byte {place}: {error}"),
         }
-        let inspection = salvage::inspect(&copy, None, &mut drop).unwrap();
+        let inspection = salvage::inspect(&Disk, &copy, None, &mut drop).unwrap();
         assert!(inspection.damage.is_some(), "byte {place} of {}", bytes.len());
     }
     for length in (0..bytes.len()).step_by(13) {
         fs::write(&copy, &bytes[..length]).unwrap();
-        assert!(matches!(OpenSegment::open(&copy), Err(ReadError::Damaged(_))), "cut at {length}");
+        assert!(matches!(OpenSegment::open(&Disk, &copy), Err(ReadError::Damaged(_))), "cut at {length}");
     }
 }
 
@@ -95,10 +97,12 @@ fn a_salvage_that_a_crash_cut_short_is_completed_and_its_input_is_kept() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[20_000] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let info = open(folder.path()).engine.segments()[0].info.clone();
-    let saved = salvage::salvage(&folder.path().join("segments"), &info).unwrap();
+    let store = open(folder.path());
+    let info = store.engine.segments()[0].info.clone();
+    let saved = salvage::salvage(&store.engine.folders, &info).unwrap();
     assert_eq!((saved.finding.kind, saved.finding.lost.records), (Kind::Damaged, Some(65_536)));
     assert_eq!(saved.finding.offset, Some(20_000 / 4096 * 4096));
+    drop(store);
 
     let store = open(folder.path());
     assert_eq!(stored(&store), (65_536..70_000).collect::<Vec<_>>());
@@ -139,7 +143,7 @@ fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
     let path = filled(folder.path(), &rows(0, 10));
     super::super::testing::make_newer(&path);
     fs::remove_file(folder.path().join("manifest")).unwrap();
-    let refused = EmbeddedStore::open(folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
+    let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
     assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 3, .. })));
     assert!(path.exists());
 }
@@ -165,7 +169,7 @@ fn a_store_of_format_1_is_read_as_it_is() {
     drop(store);
     assert_eq!(stored(&open(folder.path())).len(), 50);
     for path in segments(folder.path()).iter().filter(|path| path.to_string_lossy().contains("2024-10-07")) {
-        let inspection = salvage::inspect(path, None, &mut drop).unwrap();
+        let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
         let fault = inspection.damage.map(|damage| damage.finding(path).what);
         assert_eq!((fault, inspection.format), (None, Some(1)));
     }
