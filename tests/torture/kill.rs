@@ -19,7 +19,7 @@ use crate::target::Bed;
 struct Setting {
     args: &'static [&'static str],
     ages: Ages,
-    clients: fn() -> Vec<Client>,
+    clients: fn(Store) -> Vec<Client>,
     /// Whether the records of clients with an odd number may be gone at the end.
     expires: bool,
 }
@@ -28,13 +28,13 @@ const EMBEDDED: &[Setting] = &[
     Setting {
         args: &["--spool-segment-bytes", "256KiB", "--embedded-flush-rows", "500", "--embedded-flush-age", "150ms"],
         ages: Ages::Recent,
-        clients: load::mixed,
+        clients: load::mixed_for,
         expires: false,
     },
     Setting {
         args: &["--spool-segment-bytes", "1MiB", "--embedded-flush-rows", "200", "--spool-memory-bytes", "64KiB"],
         ages: Ages::Scattered,
-        clients: load::mixed,
+        clients: load::mixed_for,
         expires: false,
     },
     Setting {
@@ -52,21 +52,26 @@ const EMBEDDED: &[Setting] = &[
         clients: cohorts,
         expires: true,
     },
-    Setting { args: &["--spool-durability", "os"], ages: Ages::Recent, clients: load::mixed, expires: false },
+    Setting { args: &["--spool-durability", "os"], ages: Ages::Recent, clients: load::mixed_for, expires: false },
 ];
 
 const MONGODB: &[Setting] = &[
-    Setting { args: &["--spool-segment-bytes", "256KiB"], ages: Ages::Recent, clients: load::mixed, expires: false },
+    Setting {
+        args: &["--spool-segment-bytes", "256KiB"],
+        ages: Ages::Recent,
+        clients: load::mixed_for,
+        expires: false,
+    },
     Setting {
         args: &["--spool-segment-bytes", "1MiB", "--spool-memory-bytes", "64KiB", "--workers-inflight", "8"],
         ages: Ages::Scattered,
-        clients: load::mixed,
+        clients: load::mixed_for,
         expires: false,
     },
 ];
 
 /// Old records by the thousand, and few young ones, which the budget always has room for.
-fn cohorts() -> Vec<Client> {
+fn cohorts(_: Store) -> Vec<Client> {
     let client = |records, pause_ms| Client { records, keyed_of_4: 2, pause_ms };
     (0..8).map(|number| if number % 2 == 1 { client(100..1000, 50..150) } else { client(1..2, 20..60) }).collect()
 }
@@ -92,7 +97,7 @@ pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
 fn folder(context: &mut Context, setting: &Setting, rounds: u64) -> Result<(), Stop> {
     let bed = context.bed(setting.args)?;
     let ledger = context.ledger(setting.ages);
-    let load = Load::start(&bed.route, &ledger, &(setting.clients)(), &mut context.rng);
+    let load = Load::start(&bed.route, &ledger, &(setting.clients)(context.store), &mut context.rng);
     for _ in 0..rounds {
         round(context, &bed)?;
         context.outcome.rounds += 1;
