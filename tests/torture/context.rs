@@ -53,6 +53,11 @@ impl Stop {
     }
 }
 
+/// Arguments as one writes them on a command line.
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_ascii_whitespace().collect()
+}
+
 /// What a scenario found, over all its rounds and folders.
 #[derive(Debug, Default)]
 pub struct Outcome {

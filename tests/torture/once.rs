@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::context::{Context, Outcome, Stop, Store};
+use crate::context::{Context, Outcome, Stop, Store, words};
 use crate::ledger::{Ages, Ledger, State};
 use crate::load::{self, Client, Load};
 use crate::proxy::{Act, Link, Proxy};
@@ -16,8 +16,7 @@ use crate::target::{Bed, Route};
 use crate::wire::{Connection, Reply};
 
 /// Small segments, so that keys move to the key file while they still matter.
-const ARGS: &[&str] =
-    &["--spool-segment-bytes", "256KiB", "--embedded-flush-rows", "500", "--embedded-flush-age", "200ms"];
+const ARGS: &str = "--spool-segment-bytes 256KiB --embedded-flush-rows 500 --embedded-flush-age 200ms";
 
 /// The client of whom the ledger knows as the one that tries out the rules by hand.
 const BY_HAND: usize = 90;
@@ -28,7 +27,7 @@ const AT_ONCE: usize = 8;
 /// Runs the scenario.
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
-        Store::Embedded => context.rounds(6, 120),
+        Store::Embedded => context.rounds(5, 120),
         Store::Mongodb => context.rounds(3, 60),
     };
     while context.outcome.rounds < rounds {
@@ -39,7 +38,7 @@ pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
 }
 
 fn folder(context: &mut Context, rounds: u64) -> Result<(), Stop> {
-    let bed = context.bed(ARGS)?;
+    let bed = context.bed(&words(ARGS))?;
     let ledger = context.ledger(Ages::Recent);
     let upstream = bed.route.clone();
     let proxy = Proxy::start(move || upstream.get(), cutting(context.rng.random()));

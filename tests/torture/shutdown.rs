@@ -8,23 +8,14 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use crate::context::{Context, Outcome, Stop, Store};
+use crate::context::{Context, Outcome, Stop, Store, words};
 use crate::ledger::{Ages, Ledger, State};
 use crate::load::{self, Load};
 use crate::support::mongo::MongoServer;
 use crate::target::{Bed, Route, Target};
 use crate::wire::{Connection, Lost};
 
-const ARGS: &[&str] = &[
-    "--shutdown-timeout",
-    "3s",
-    "--spool-segment-bytes",
-    "1MiB",
-    "--embedded-flush-rows",
-    "2000",
-    "--workers-inflight",
-    "4",
-];
+const ARGS: &str = "--shutdown-timeout 3s --spool-segment-bytes 1MiB --embedded-flush-rows 2000 --workers-inflight 4";
 
 /// The limit that `ARGS` set, and a little more for a busy machine to end the process in.
 const LIMIT: Duration = Duration::from_secs(3 + 4);
@@ -46,7 +37,7 @@ enum Harm {
 /// Runs the scenario.
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
-        Store::Embedded => context.rounds(6, 100),
+        Store::Embedded => context.rounds(4, 100),
         Store::Mongodb => context.rounds(3, 100),
     };
     // Only a server of our own may be stopped; with one that was given the rest still holds.
@@ -63,8 +54,8 @@ pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
 
 fn folder(context: &mut Context, mut mongo: Option<&mut MongoServer>, rounds: u64) -> Result<(), Stop> {
     let bed = match &mongo {
-        Some(mongo) => context.bed_on(&mongo.uri(), ARGS),
-        None => context.bed(ARGS)?,
+        Some(mongo) => context.bed_on(&mongo.uri(), &words(ARGS)),
+        None => context.bed(&words(ARGS))?,
     };
     let ledger = context.ledger(Ages::Recent);
     let load = Load::start(&bed.route, &ledger, &load::mixed_for(context.store), &mut context.rng);
