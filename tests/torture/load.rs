@@ -85,6 +85,17 @@ pub fn mixed_for(store: Store) -> Vec<Client> {
 impl Load {
     /// Starts the clients; each finds the server by `route`.
     pub fn start(route: &Route, ledger: &Arc<Ledger>, clients: &[Client], rng: &mut SmallRng) -> Load {
+        Load::start_from(0, route, ledger, clients, rng)
+    }
+
+    /// The same with numbers from `first` on, beside clients that have the lower ones.
+    pub fn start_from(
+        first: usize,
+        route: &Route,
+        ledger: &Arc<Ledger>,
+        clients: &[Client],
+        rng: &mut SmallRng,
+    ) -> Load {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Seen>>::default());
         let start = |(number, plan): (usize, &Client)| {
             let sender = Sender {
@@ -99,7 +110,7 @@ impl Load {
             };
             thread::Builder::new().name(format!("client {number}")).spawn(move || sender.run()).unwrap()
         };
-        let threads = clients.iter().enumerate().map(start).collect();
+        let threads = (first..).zip(clients).map(start).collect();
         Load { stop, seen, threads }
     }
 

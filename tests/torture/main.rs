@@ -11,16 +11,19 @@
 // The scenarios do not use all of what they are offered yet.
 #![allow(dead_code)]
 
+mod breakers;
 mod context;
 mod kill;
 mod ledger;
 mod load;
+mod mongo_proxy;
 mod once;
 mod options;
 mod proxy;
 mod record;
 mod rss;
 mod shutdown;
+mod store_down;
 mod table;
 mod target;
 mod wire;
@@ -62,6 +65,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
+    Scenario { name: "store-down", stores: &[Store::Mongodb], run: store_down::run },
 ];
 
 fn main() -> ExitCode {
