@@ -120,12 +120,19 @@ impl Load {
     }
 
     /// Ends the load. What is under way is finished; a keyed batch is tried on for a while, so the server should run.
-    pub fn finish(self) -> Seen {
+    pub fn finish(mut self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().expect("a client does not panic");
         }
         self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A scenario that fails does not wait for its clients.
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

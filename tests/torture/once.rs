@@ -28,7 +28,7 @@ const AT_ONCE: usize = 8;
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
         Store::Embedded => context.rounds(5, 120),
-        Store::Mongodb => context.rounds(3, 60),
+        Store::Mongodb => context.rounds(2, 60),
     };
     while context.outcome.rounds < rounds {
         let left = rounds - context.outcome.rounds;
