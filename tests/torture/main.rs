@@ -13,6 +13,7 @@
 
 mod breakers;
 mod context;
+mod judge;
 mod kill;
 mod ledger;
 mod load;
@@ -63,6 +64,7 @@ const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "judge", stores: &[Store::Embedded], run: judge::run },
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
