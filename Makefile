@@ -4,7 +4,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt clippy docs deny bench docker
+.PHONY: help run test torture lint fmt clippy docs deny bench docker
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
 
 test: ## Run every test of the workspace, on both stores
 	$(CARGO) test --workspace --locked --no-fail-fast
+
+torture: ## Attack a running server for an hour and count what it lost; ARGS="--only kill --seed 7" narrows it
+	$(CARGO) test --release --locked --test torture -- --full $(ARGS)
 
 lint: fmt clippy docs deny ## Check format, lints, docs and dependencies
 
