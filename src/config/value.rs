@@ -84,9 +84,13 @@ impl fmt::Debug for StoreTarget {
 /// values of options that can hold secrets.
 pub(super) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    // A password may hold an unescaped `/` or `?`, so the last `@` of all counts, not that of the authority alone.
-    let (hidden, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    // A password may hold an unescaped `/`, so the last `@` of all counts, not that of the authority alone.
     let (base, options) = rest.split_once('?').map_or((rest, None), |(base, options)| (base, Some(options)));
+    if options.is_some_and(|options| options.contains('@')) {
+        // The `?` may stand in a password, or the `@` in an option that is one: nobody can tell.
+        return format!("{scheme}://***");
+    }
+    let host = base.rsplit_once('@').map_or(base.to_owned(), |(_, host)| format!("***@{host}"));
     let options = options.map(|options| {
         let shown = options.split('&').map(|option| match option.split_once('=') {
             Some((name, _)) if name.to_ascii_lowercase().contains("password") || name == "authMechanismProperties" => {
@@ -96,5 +100,5 @@ pub(super) fn redact(text: &str) -> String {
         });
         format!("?{}", shown.collect::<Vec<_>>().join("&"))
     });
-    format!("{scheme}://{hidden}{base}{}", options.unwrap_or_default())
+    format!("{scheme}://{host}{}", options.unwrap_or_default())
 }
