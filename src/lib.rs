@@ -22,3 +22,6 @@ pub mod api;
 
 pub mod app;
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

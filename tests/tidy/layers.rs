@@ -23,6 +23,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("input", 7),
     ("app", 8),
     ("cli", 8),
+    ("fuzzing", 8),
     ("main", 9),
 ];
 

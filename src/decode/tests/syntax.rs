@@ -1,6 +1,6 @@
 //! What is JSON and what is not.
 
-use super::{brief, check, options};
+use super::{brief, check, options, rows};
 use crate::decode::{DecodeError, json};
 
 #[test]

@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::files;
 use super::segment::SegmentInfo;
@@ -42,7 +43,7 @@ pub(super) struct Manifest {
     pub(super) deleting: BTreeSet<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Header {
     format: u32,
     crc32c: u32,
@@ -83,13 +84,9 @@ impl ManifestFile {
     /// [`ManifestFile::sync`] succeeds.
     pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
         let body = serde_json::to_vec(&next)?;
-        let header = Header { format: FORMAT, crc32c: crc32c::crc32c(&body), length: body.len() };
         let unfinished = self.folder.join(NEXT);
         let mut file = files::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(&header)?)?;
-        file.write_all(b"\n")?;
-        file.write_all(&body)?;
-        file.write_all(b"\n")?;
+        file.write_all(&sealed(&body))?;
         files::sync(&file)?;
         match files::rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
             // There is none before the first commit, and after one whose second rename failed.
@@ -111,6 +108,12 @@ impl ManifestFile {
     }
 }
 
+/// The bytes of a manifest: a header, and `body` behind it.
+pub(super) fn sealed(body: &[u8]) -> Vec<u8> {
+    let header = json!({ "format": FORMAT, "crc32c": crc32c::crc32c(body), "length": body.len() });
+    [header.to_string().as_bytes(), b"\n", body, b"\n"].concat()
+}
+
 /// Reads the manifest of a folder, and the one before.
 pub(super) fn read(folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
     let find = |name: &str| {
@@ -125,7 +128,7 @@ pub(super) fn read(folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
     Ok([find(NAME)?, find(PREVIOUS)?])
 }
 
-fn parse(bytes: &[u8]) -> Found {
+pub(super) fn parse(bytes: &[u8]) -> Found {
     let damaged = |what: &str| Found::Damaged(what.to_owned());
     let Some(end) = memchr::memchr(b'\n', bytes) else { return damaged("it has no first line") };
     let (header, body) = bytes.split_at(end);
