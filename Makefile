@@ -2,12 +2,15 @@
 
 CARGO ?= cargo
 ARGS ?=
+TARGET ?=
+SECONDS ?= 600
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint fmt clippy docs deny bench docker
+.PHONY: help run test torture lint fmt clippy docs deny bench fuzz api-fuzz docker
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
 	$(CARGO) run --release --locked --bin sluice -- $(ARGS)
@@ -34,6 +37,12 @@ deny:
 
 bench: ## Measure ingest: records a second, CPU a record, memory; ARGS="RECORDS BATCH"
 	benches/ingest $(ARGS)
+
+fuzz: ## Fuzz everything that reads bytes from outside; TARGET=body SECONDS=600 for one of them
+	fuzz/run "$(TARGET)" "$(SECONDS)"
+
+api-fuzz: ## Check a server's answers against its /openapi.json; SEED=2 sends other requests
+	fuzz/api $(SEED)
 
 docker: ## Build the images sluice and sluice-producer
 	docker build --tag sluice .

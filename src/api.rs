@@ -2,6 +2,8 @@
 
 mod body;
 mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod openapi;
 mod params;
 mod record;

@@ -210,7 +210,7 @@ fn serve(listener: TcpListener, settings: &Settings, parts: api::Parts) -> Resul
     .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
     .on_connect(api::limit_stall(settings.query.stall_timeout))
     .disable_signals()
-    .listen_auto_h2c(listener);
+    .listen(listener);
     Ok(server.map_err(|error| BuildError::Bind { listen: settings.listen, error })?.run())
 }
 

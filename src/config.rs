@@ -5,6 +5,8 @@
 //! `--config` names (`[spool]`, `durability = "os"`). Flags win over the environment, that over the file, that over the
 //! defaults. [`keys::KEYS`] is the one list of them.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod keys;
 mod layers;
 mod value;

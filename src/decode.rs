@@ -39,6 +39,8 @@ pub mod content_encoding;
 mod cursor;
 mod fault;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod number;
 mod record;
 mod scalar;

@@ -25,3 +25,6 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod fsck;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

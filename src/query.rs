@@ -5,6 +5,8 @@
 
 mod cursor;
 mod eval;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lexer;
 mod parser;
 mod term;

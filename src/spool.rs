@@ -12,6 +12,8 @@ mod budget;
 mod check;
 mod delivery;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod group;
 mod index;
 mod key_file;

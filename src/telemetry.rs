@@ -20,8 +20,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Sends log lines to standard error; `RUST_LOG` says which, `info` by default.
 pub fn init_logging(format: LogFormat) {
-    // The servers below us log each connection and topology change at info; that is debug to our users.
-    let default = "info,actix_server=warn,actix_web=warn,mongodb=warn,tracing=warn";
+    // The servers below us log each connection and topology change at info; that is debug to our users. The HTTP parser
+    // logs each malformed request as an error, with which anyone could fill the log; the client is told all the same.
+    let default = "info,actix_http=off,actix_server=warn,actix_web=warn,mongodb=warn,tracing=warn";
     let mut builder = Builder::from_env(Env::default().default_filter_or(default));
     match format {
         LogFormat::Text => builder.format(|out, record| {

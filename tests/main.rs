@@ -5,6 +5,7 @@
 
 mod contract;
 mod fsck;
+mod hostile;
 mod http;
 mod lifecycle;
 mod mongodb;

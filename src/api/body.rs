@@ -1,5 +1,7 @@
 //! Reading a body: admitted before it is read, decompressed as it arrives, never past a limit.
 
+use std::time::{Duration, Instant};
+
 use actix_web::error::PayloadError;
 use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpRequest, web};
@@ -9,6 +11,9 @@ use crate::config::LimitSettings;
 use crate::decode::content_encoding::{ContentEncoding, InflateError, Inflater, UnsupportedEncoding};
 use crate::error::{Problem, ProblemKind};
 use crate::ingest::{Ingest, Permit};
+
+/// How fast a body must come, on the whole, once it is slower than `limits.client_timeout` allows.
+const BYTES_PER_SECOND_MIN: f64 = 16.0 * 1024.0;
 
 /// What a body whose length nobody has said is admitted with at first.
 const UNKNOWN_LENGTH_BYTES: usize = 16 << 10;
@@ -33,13 +38,13 @@ pub(super) async fn read<'a>(
     let mut permit = ingest.admit(first).await?;
     let mut inflater = Inflater::new(&encoding, limits.body_bytes).map_err(|error| refusal(&error))?;
     let mut body = Vec::with_capacity(first);
-    loop {
-        let next = tokio::time::timeout(limits.client_timeout, payload.next()).await;
-        let Some(chunk) = next.map_err(|_| stalled(limits))? else { break };
+    let mut patience = Patience::new(limits.client_timeout);
+    while let Some(chunk) = patience.wait(payload.next()).await.ok_or_else(|| stalled(limits))? {
         let chunk = chunk.map_err(|error| broken(&error))?;
+        patience.came(chunk.len());
         let mut rest = &chunk[..];
         loop {
-            permit.grow(body.len() + rest.len()).await?;
+            permit.grow(body.len() + rest.len() + inflater.memory_bytes()).await?;
             let more = inflater.step(&mut rest, &mut body).map_err(|error| refusal(&error))?;
             *read_bytes = body.len();
             if !more {
@@ -49,6 +54,33 @@ pub(super) async fn read<'a>(
     }
     inflater.finish().map_err(|error| refusal(&error))?;
     Ok((body, permit))
+}
+
+/// How long a body is waited for: a client that sends a byte now and then would hold its room for as long as it likes.
+struct Patience {
+    /// How long one wait may take.
+    stall: Duration,
+    /// How long all further waits together may take.
+    left: Duration,
+}
+
+impl Patience {
+    fn new(stall: Duration) -> Patience {
+        Patience { stall, left: stall }
+    }
+
+    /// Waits for `next`; nothing, if it takes too long.
+    async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let begin = Instant::now();
+        let outcome = tokio::time::timeout(self.stall.min(self.left), next).await;
+        self.left = self.left.saturating_sub(begin.elapsed());
+        outcome.ok()
+    }
+
+    /// Notes that some bytes have come, which earn their share of time.
+    fn came(&mut self, bytes: usize) {
+        self.left += Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND_MIN);
+    }
 }
 
 /// The values of all `Content-Encoding` headers, joined as HTTP joins them.
@@ -68,6 +100,9 @@ fn too_large(limit: usize) -> Problem {
 fn refusal(error: &InflateError) -> Problem {
     match error {
         InflateError::TooLarge { limit } => too_large(*limit),
+        InflateError::TooLong { .. } => {
+            Problem::new(ProblemKind::TooLarge, format!("{error} (twice limits.body_bytes and 64 KiB)"))
+        }
         InflateError::Corrupt(_) | InflateError::Truncated(_) => {
             Problem::new(ProblemKind::Malformed, error.to_string())
         }
@@ -79,7 +114,9 @@ fn stalled(limits: &LimitSettings) -> Problem {
     let seconds = limits.client_timeout.as_secs_f64();
     Problem::new(
         ProblemKind::RequestTimeout,
-        format!("nothing of the body came for {seconds} s (limits.client_timeout)"),
+        format!(
+            "the body came too slowly: nothing for {seconds} s (limits.client_timeout), or less than 16 KiB/s in all"
+        ),
     )
 }
 

@@ -33,7 +33,7 @@ pub(super) struct RecordSchema {
     #[schema(example = "disk almost full")]
     message: Option<String>,
     /// Every other field by its dotted path, with exactly the value that was sent.
-    #[schema(value_type = BTreeMap<String, Object>, example = json!({"user.id": 7}))]
+    #[schema(example = json!({"user.id": 7}))]
     attributes: Option<BTreeMap<String, serde_json::Value>>,
 }
 

@@ -11,7 +11,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LIN
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use sluice_model::Timestamp;
 
-use self::request::Request;
+pub(super) use self::request::Request;
 use super::encode::Format;
 use super::record::RecordSchema;
 use crate::batch::Records;

@@ -43,7 +43,7 @@ pub(super) struct Health {
 /// It is ready also while the store is down: a load balancer must not take away the nodes that buffer.
 #[utoipa::path(
     get, path = "/ready", tag = "status",
-    params(("for" = Option<String>, Query, description = "`write` (the default) or `read`: what the status speaks of", example = "read")),
+    params(("for" = Option<String>, Query, description = "`write` (the default) or `read`: what the status speaks of", pattern = "^(write|read)$", example = "read")),
     responses(
         (status = 200, description = "Ready", body = Ready),
         (status = 400, description = "An unknown parameter", body = ProblemBody, content_type = "application/problem+json"),

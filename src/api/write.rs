@@ -56,10 +56,10 @@ pub(super) struct BatchReply {
 #[allow(dead_code, reason = "it describes the parameters, which are read by name")]
 pub(super) struct WriteParameters {
     /// `spooled` (the default): reply when the records are durable; `stored`: when they are in the store too.
-    #[param(example = "stored")]
+    #[param(pattern = "^(spooled|stored)$", example = "stored")]
     ack: Option<String>,
     /// `refuse` (the default) the batch for a bad record, or `skip` such records.
-    #[param(example = "skip")]
+    #[param(pattern = "^(refuse|skip)$", example = "skip")]
     invalid: Option<String>,
     /// Where the timestamp is: a dotted path, or several by comma, of which the first present one counts.
     timestamp_field: Option<String>,
@@ -77,10 +77,14 @@ pub(super) struct WriteParameters {
 #[allow(dead_code, reason = "it describes the headers, which are read by name")]
 pub(super) struct WriteHeaders {
     /// Up to 255 bytes; the same key with the same request stores nothing twice within `spool.idempotency_window`.
-    #[param(rename = "Idempotency-Key")]
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
-    /// `gzip`, `deflate`, `br` or `zstd`.
-    #[param(rename = "Content-Encoding")]
+    /// `gzip`, `deflate`, `br` or `zstd`; two of them at most, by comma.
+    #[param(
+        rename = "Content-Encoding",
+        pattern = "^(identity|gzip|x-gzip|deflate|br|zstd)(, ?(gzip|x-gzip|deflate|br|zstd))?$",
+        example = "identity"
+    )]
     content_encoding: Option<String>,
 }
 

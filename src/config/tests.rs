@@ -93,6 +93,9 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
     assert_eq!(settings.store.to_string(), shown);
     assert!(settings.effective.contains(&("store", shown.to_owned())));
     assert!(!format!("{settings:?}").contains("ss/word"));
+    for unclear in ["mongodb://me:p?ss@db/logs", "mongodb://db/logs?tlsCertificateKeyFilePassword=p@ss"] {
+        assert_eq!(resolve(&[("SLUICE_STORE", unclear)]).unwrap().store.to_string(), "mongodb://***");
+    }
 }
 
 #[test]

@@ -86,6 +86,10 @@ pub(super) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     // A password may hold an unescaped `/`, so the last `@` of all counts, not that of the authority alone.
     let (base, options) = rest.split_once('?').map_or((rest, None), |(base, options)| (base, Some(options)));
+    if options.is_some_and(|options| options.contains('@')) {
+        // The `?` may stand in a password, or the `@` in an option that is one: nobody can tell.
+        return format!("{scheme}://***");
+    }
     let host = base.rsplit_once('@').map_or(base.to_owned(), |(_, host)| format!("***@{host}"));
     let options = options.map(|options| {
         let shown = options.split('&').map(|option| match option.split_once('=') {

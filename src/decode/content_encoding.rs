@@ -14,7 +14,10 @@ use smallvec::SmallVec;
 use codec::{Codec, Progress};
 
 /// How many bytes one step yields at most.
-const STEP_BYTES: usize = 32 << 10;
+pub(super) const STEP_BYTES: usize = 32 << 10;
+
+/// How far back a decoder looks at most: brotli's largest window.
+const WINDOW_BYTES_MAX: usize = 16 << 20;
 
 /// How many encodings may be stacked.
 const ENCODINGS_MAX: usize = 2;
@@ -49,6 +52,12 @@ pub enum InflateError {
     /// It would become larger than is allowed.
     #[error("the body has more than {limit} bytes after decompression")]
     TooLarge {
+        /// How large it may be.
+        limit: usize,
+    },
+    /// It is larger than anything that is allowed can be before decompression: padding that yields nothing.
+    #[error("the body has more than {limit} bytes before decompression")]
+    TooLong {
         /// How large it may be.
         limit: usize,
     },
@@ -119,6 +128,8 @@ pub struct Inflater {
     codecs: SmallVec<[Codec; ENCODINGS_MAX]>,
     output: Box<[u8]>,
     between: Between,
+    /// How many bytes of the body have been read.
+    read: usize,
     limit: usize,
 }
 
@@ -127,6 +138,8 @@ pub struct Inflater {
 struct Between {
     bytes: Vec<u8>,
     read: usize,
+    /// How many bytes the first has yielded in all.
+    yielded: usize,
 }
 
 impl Inflater {
@@ -137,7 +150,7 @@ impl Inflater {
     pub fn new(encoding: &ContentEncoding, limit: usize) -> Result<Inflater, InflateError> {
         let codecs = encoding.0.iter().rev().map(|encoding| Codec::new(*encoding)).collect::<Result<_, _>>()?;
         let output = if encoding.is_identity() { Box::default() } else { vec![0; STEP_BYTES].into_boxed_slice() };
-        Ok(Inflater { codecs, output, between: Between::default(), limit })
+        Ok(Inflater { codecs, output, between: Between::default(), read: 0, limit })
     }
 
     /// Takes some bytes from the front of `chunk` and appends what they yield to `out`, at most 32 KiB.
@@ -147,6 +160,21 @@ impl Inflater {
     /// # Errors
     /// [`InflateError`], when `out` has reached the limit and there is more, or the stream is not valid.
     pub fn step(&mut self, chunk: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, InflateError> {
+        let before = chunk.len();
+        let more = self.decode(chunk, out)?;
+        self.read += before - chunk.len();
+        let limit = compressed_max(self.limit);
+        let padded = !self.codecs.is_empty() && self.read.max(self.between.yielded) > limit;
+        if padded { Err(InflateError::TooLong { limit }) } else { Ok(more) }
+    }
+
+    /// About how many bytes of memory are held besides the output that was yielded: a window of at most as many bytes as
+    /// the first of two decoders has yielded to the second.
+    pub fn memory_bytes(&self) -> usize {
+        self.between.yielded.min(WINDOW_BYTES_MAX)
+    }
+
+    fn decode(&mut self, chunk: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, InflateError> {
         let free = self.limit.saturating_sub(out.len());
         match self.codecs.as_mut_slice() {
             [] => copy(chunk, out, free, self.limit),
@@ -191,12 +219,18 @@ impl Between {
         self.bytes.resize(STEP_BYTES, 0);
         let progress = codec.run(chunk, &mut self.bytes)?;
         self.bytes.truncate(progress.produced);
+        self.yielded += progress.produced;
         Ok(progress)
     }
 
     fn unread(&self) -> &[u8] {
         self.bytes.get(self.read..).unwrap_or_default()
     }
+}
+
+/// How long what decompresses to `limit` bytes can be: no encoder makes much more of what it cannot compress.
+fn compressed_max(limit: usize) -> usize {
+    limit.saturating_mul(2).saturating_add(64 << 10)
 }
 
 fn copy(chunk: &mut &[u8], out: &mut Vec<u8>, free: usize, limit: usize) -> Result<bool, InflateError> {

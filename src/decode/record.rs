@@ -142,7 +142,8 @@ impl<'a> RecordDecoder<'a> {
         let top_level = self.path.is_empty() && !in_attributes;
         if top_level && name.resolve(&mut self.scratch) == ATTRIBUTES {
             self.has_attributes_object = true;
-            return if empty { Ok(()) } else { self.members(cursor, depth + 1, true) };
+            // It is no level of its own: what is within would be refused when an answer is sent back, else.
+            return if empty { Ok(()) } else { self.members(cursor, depth, true) };
         }
         if empty {
             return self.named(name, |this, name| this.attribute(name, AttributeRef::Json("{}")));
@@ -195,8 +196,9 @@ impl<'a> RecordDecoder<'a> {
 
     /// Keeps the best name of a field; a worse one is an attribute.
     fn candidate(&mut self, new: Candidate<'a>) -> Result<(), RecordError> {
-        if self.empty.iter().any(|old| old.claim == new.claim && old.value != new.value) {
-            return Err(refused(new.name, TWICE));
+        // Each name stands in the list once, or a record that repeats one would take time by its square.
+        if let Some(old) = self.empty.iter().find(|old| old.claim == new.claim) {
+            return if old.value == new.value { Ok(()) } else { Err(refused(new.name, TWICE)) };
         }
         let Some(chosen) = self.chosen.get_mut(new.claim.field as usize) else { return Ok(()) };
         let worse = match *chosen {

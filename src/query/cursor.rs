@@ -96,6 +96,12 @@ impl Fields<'_> {
     }
 }
 
+/// The text of a cursor of these bytes, whatever they are, with the checksum that belongs to them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn sealed(body: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([body, &crc32c::crc32c(body).to_be_bytes()].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -74,6 +74,7 @@
 //! unknown outcome. An `Idempotency-Key` makes the retry safe, as the key stands in the block.
 
 use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
@@ -81,7 +82,7 @@ use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_schema::ArrowError;
-use sluice_model::{RunId, Timestamp};
+use sluice_model::{RecordId, RunId, Timestamp};
 
 use super::key_file::KeyRecord;
 use super::lane::Lane;
@@ -217,7 +218,8 @@ impl BlockHeader {
         let arrival = Timestamp::from_nanos(i64::from_le_bytes(fields.take()?));
         let (group, payload_bytes, keys) = (fields.u64()?, fields.u64()?, fields.u32()?);
         let lane = Lane::from_number(lane)?;
-        let sane = keys <= MAX_KEYS && payload_bytes <= u64::from(u32::MAX) && offset % PAGE == 0;
+        let numbered = first.checked_add(u64::from(id.rows)).is_some_and(|end| end <= RecordId::SEQUENCES);
+        let sane = numbered && keys <= MAX_KEYS && payload_bytes <= u64::from(u32::MAX) && offset % PAGE == 0;
         let header =
             BlockHeader { body_checksum, segment, offset, nonce, id, lane, arrival, group, payload_bytes, keys };
         sane.then_some(header)
@@ -249,7 +251,15 @@ pub(super) fn encode_payload(batch: &LogBatch) -> Result<Vec<Buffer>, ArrowError
 }
 
 /// The batch of a payload of `rows` records, whose checksum has been verified; shares the payload's memory.
-pub(super) fn decode_payload(mut payload: Buffer, rows: u32) -> Result<LogBatch, BatchError> {
+///
+/// Arrow's decoder panics at bytes that no encoder writes. Where such a payload has come through its checksum all the
+/// same, that is damage like any other, and no reason for a thread to end.
+pub(super) fn decode_payload(payload: Buffer, rows: u32) -> Result<LogBatch, BatchError> {
+    catch_unwind(AssertUnwindSafe(|| decode(payload, rows)))
+        .unwrap_or_else(|_| Err(BatchError::Layout("the decoder could not go on".to_owned())))
+}
+
+fn decode(mut payload: Buffer, rows: u32) -> Result<LogBatch, BatchError> {
     let mut decoder = StreamDecoder::new();
     let decoded: Option<RecordBatch> = if payload.is_empty() { None } else { decoder.decode(&mut payload)? };
     let batch = LogBatch::try_new(decoded.ok_or_else(|| BatchError::Layout("no batch in the payload".to_owned()))?)?;
@@ -289,6 +299,23 @@ pub(super) fn unseal(magic: [u8; 8], page: &[u8], length: usize) -> Option<Field
     let mut fields = Fields(page.get(..length)?);
     let right = fields.take::<8>()? == magic && fields.u32()? == crc32c::crc32c(fields.0);
     right.then_some(fields)
+}
+
+/// Puts the checksum right of whatever header `page` begins with.
+#[cfg(any(test, fuzzing))]
+pub(super) fn mend(page: &mut [u8]) {
+    reseal(SEGMENT_MAGIC, page, SEGMENT_HEADER);
+    reseal(BLOCK_MAGIC, page, BLOCK_HEADER as usize);
+}
+
+/// Puts the checksum of what [`seal`] made right, if it is of that kind.
+#[cfg(any(test, fuzzing))]
+pub(super) fn reseal(magic: [u8; 8], page: &mut [u8], length: usize) {
+    let Some((sealed, checked)) = page.get_mut(..length).and_then(|page| page.split_at_mut_checked(12)) else { return };
+    if let Some(field) = sealed.strip_prefix(&magic).is_some().then_some(sealed).and_then(|sealed| sealed.get_mut(8..))
+    {
+        field.copy_from_slice(&crc32c::crc32c(checked).to_le_bytes());
+    }
 }
 
 /// Takes numbers from the front of bytes.

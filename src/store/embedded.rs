@@ -17,6 +17,8 @@ mod engine;
 mod extent;
 mod fetch;
 mod flush;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod manifest;
 mod memory;
 mod metrics;

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("app", 8),
     ("cli", 8),
     ("fsck", 8),
+    ("fuzzing", 8),
     ("main", 9),
 ];
 

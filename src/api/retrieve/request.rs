@@ -38,7 +38,7 @@ const PARAMETERS: &[&str] = &[
 
 /// What one request asks for.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(in crate::api) struct Request {
     /// Its `limit` is absent where everything is asked for, as a stream.
     pub query: Query,
     pub format: Format,

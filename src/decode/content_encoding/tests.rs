@@ -112,6 +112,21 @@ fn a_bomb_stops_at_the_limit() {
 }
 
 #[test]
+fn padding_that_yields_nothing_has_a_limit() {
+    let limit = 1000;
+    let too_long = Err(InflateError::TooLong { limit: compressed_max(limit) });
+    let skipped = |bytes: u32| [&[0x50, 0x2a, 0x4d, 0x18], &bytes.to_le_bytes()[..], &vec![0; bytes as usize]].concat();
+    let large = [skipped(1 << 20), zstd(b"tail")].concat();
+    for chunk_bytes in [1000, usize::MAX] {
+        assert_eq!(inflate("zstd", &large, chunk_bytes, limit), too_long);
+        assert_eq!(inflate("zstd, gzip", &gzip(&large), chunk_bytes, limit), too_long);
+        assert_eq!(inflate("gzip", &gzip(b"").repeat(10_000), chunk_bytes, limit), too_long);
+        let small = [skipped(1000), zstd(b"tail")].concat();
+        assert_eq!(inflate("zstd, gzip", &gzip(&small), chunk_bytes, limit), Ok(b"tail".to_vec()));
+    }
+}
+
+#[test]
 fn a_stream_must_end_where_the_body_does() {
     let sent = lines(5_000);
     for (header, encoding, compress) in ALL {

@@ -1,6 +1,6 @@
 //! What is JSON and what is not.
 
-use super::{brief, check, options};
+use super::{brief, check, options, rows};
 use crate::decode::{DecodeError, json};
 
 #[test]
@@ -110,6 +110,26 @@ fn what_is_no_object_is_no_record() {
         ("\"x\"\nnull", "a record is a JSON object, not a string\na record is a JSON object, not null"),
         ("[true,[1]]", "a record is a JSON object, not a boolean\na record is a JSON object, not an array"),
     ]);
+}
+
+#[test]
+fn an_answer_as_deep_as_a_record_may_be_can_be_sent_back() {
+    let deep = format!("{}{}", "[".repeat(63), "]".repeat(63));
+    let first = json(format!("{{\"a\":{deep}}}").as_bytes(), &options()).unwrap();
+    let answer = rows(first.batch);
+    assert!(answer[0].contains(&deep));
+    assert_eq!(rows(json(answer[0].as_bytes(), &options()).unwrap().batch), answer);
+}
+
+#[test]
+fn a_name_that_is_absent_over_and_over_takes_no_longer_than_any_other() {
+    let begin = std::time::Instant::now();
+    let body = format!("{{{}\"message\":\"m\"}}", "\"level\":\"\",".repeat(300_000));
+    let mut options = options();
+    options.limits.record_bytes = body.len();
+    assert_eq!(json(body.as_bytes(), &options).unwrap().batch.len(), 1);
+    // By its square it would take minutes.
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::segment::SegmentInfo;
 use crate::batch::BlockSet;
@@ -45,7 +46,7 @@ pub(super) struct Manifest {
     pub(super) deleting: BTreeSet<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Header {
     format: u32,
     crc32c: u32,
@@ -87,11 +88,9 @@ impl ManifestFile {
     /// [`ManifestFile::sync`] succeeds.
     pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
         let body = serde_json::to_vec(&next)?;
-        let header = Header { format: FORMAT, crc32c: checksum(&body, FORMAT), length: body.len() };
         let unfinished = self.folder.join(NEXT);
         let file = self.files.create(&unfinished)?;
-        let header = serde_json::to_vec(&header)?;
-        file.write_at(&mut [&header[..], b"\n", &body, b"\n"].map(IoSlice::new), 0)?;
+        file.write_at(&mut [IoSlice::new(&sealed(&body))], 0)?;
         file.sync()?;
         match self.files.rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
             // There is none before the first commit, and after one whose second rename failed.
@@ -113,6 +112,12 @@ impl ManifestFile {
     }
 }
 
+/// The bytes of a manifest: a header, and `body` behind it.
+pub(super) fn sealed(body: &[u8]) -> Vec<u8> {
+    let header = json!({ "format": FORMAT, "crc32c": checksum(body, FORMAT), "length": body.len() });
+    [header.to_string().as_bytes(), b"\n", body, b"\n"].concat()
+}
+
 /// Reads the manifest of a folder, and the one before.
 pub(super) fn read(files: &dyn Files, folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
     let find = |name: &str| {
@@ -127,7 +132,7 @@ pub(super) fn read(files: &dyn Files, folder: &Path) -> io::Result<[(PathBuf, Fo
     Ok([find(NAME)?, find(PREVIOUS)?])
 }
 
-fn parse(bytes: &[u8]) -> Found {
+pub(super) fn parse(bytes: &[u8]) -> Found {
     let damaged = |what: &str| Found::Damaged(what.to_owned());
     let Some(end) = memchr::memchr(b'\n', bytes) else { return damaged("it has no first line") };
     let (header, body) = bytes.split_at(end);

@@ -1,0 +1,5 @@
+//! The fuzzer `manifest`; what it runs is in `src/fuzzing.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluice::fuzzing::run("manifest", data));
