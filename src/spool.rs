@@ -9,6 +9,7 @@
 
 mod active;
 mod budget;
+mod clock;
 mod delivery;
 mod disk;
 mod entry;
@@ -46,6 +47,7 @@ pub use entry::{Entry, IdempotencyKey, Ordinal, Receipt, SpoolError};
 pub use status::{Behind, LaneStatus, SpoolStatus};
 
 use self::budget::Budget;
+use self::clock::SteadyClock;
 use self::delivery::Delivery;
 use self::disk::Disk;
 use self::index::Index;
@@ -84,6 +86,8 @@ struct Shared {
     queue: Queue,
     index: Index,
     keys: Mutex<Keys>,
+    /// What the keys grow old by.
+    clock: SteadyClock,
     /// Why nothing can be written now.
     refusing: Mutex<Option<String>>,
     quarantine: Quarantine,
@@ -123,6 +127,7 @@ impl Spool {
             queue: Queue::default(),
             index: Index::new(settings.memory_bytes),
             keys: Mutex::new(Keys::new(settings)),
+            clock: SteadyClock::start(),
             refusing: Mutex::default(),
             quarantine: Quarantine::beside(disk, folder),
             sweeper: Sweeper::default(),
@@ -162,7 +167,7 @@ impl Spool {
     /// [`SpoolError`]; nothing of the batch is kept then.
     pub async fn append(&self, entry: Entry) -> Result<Receipt, SpoolError> {
         let key = entry.key;
-        match key.map(|key| locked(&self.shared.keys).begin(key, Timestamp::now())).transpose()? {
+        match key.map(|key| locked(&self.shared.keys).begin(key, self.shared.clock.now())).transpose()? {
             Some(Claim::Done(receipt)) => return Ok(receipt),
             Some(Claim::Wait(outcome)) => {
                 let outcome = outcome.await.unwrap_or(Err(SpoolError::Closed));

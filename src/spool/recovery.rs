@@ -101,7 +101,7 @@ fn list(folder: &Path, disk: &Disk) -> io::Result<BTreeMap<String, Vec<u64>>> {
 }
 
 fn recover_key_files(shared: &Shared, numbers: &[u64]) {
-    let now = Timestamp::now();
+    let now = shared.clock.now();
     for number in numbers {
         let path = key_path(&shared.folder, *number);
         let records = key_file::read(&path).unwrap_or(None).unwrap_or_else(|| {
@@ -112,7 +112,7 @@ fn recover_key_files(shared: &Shared, numbers: &[u64]) {
         let newest = records.iter().map(|record| record.at).max().unwrap_or(Timestamp::MIN);
         shared.sweeper.adopt(KeyFile { number: *number, newest });
         let mut keys = locked(&shared.keys);
-        records.iter().for_each(|record| drop(keys.commit(record, 0, 0)));
+        records.iter().for_each(|record| drop(keys.commit(record, 0, 0, record.at.min(now))));
     }
 }
 
@@ -209,8 +209,9 @@ impl Reader<'_> {
         let block = NewBlock { id, lane, arrival, place, batch: None, committed: None };
         let ordinals = self.shared.index.publish(if id.rows > 0 { vec![block] } else { Vec::new() });
         let ordinal = ordinals.last().copied().unwrap_or(0);
+        let now = self.shared.clock.now();
         let mut known = locked(&self.shared.keys);
-        keys.iter().for_each(|record| drop(known.commit(record, ordinal, self.number)));
+        keys.iter().for_each(|record| drop(known.commit(record, ordinal, self.number, record.at.min(now))));
     }
 
     /// Copies bytes to quarantine and reports it.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
-use sluice_model::RunId;
+use sluice_model::{RunId, Timestamp};
 
 use super::cache::Cache;
 use super::manifest::ManifestFile;
@@ -21,12 +21,14 @@ use super::{OpenError, files, flush};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::store::StoreError;
+use crate::store::retention_clock::RetentionClock;
 
 /// What the store's handle and its thread share. Where both locks are held, `disk` was taken first.
 pub(super) struct Engine {
     pub(super) folders: Folders,
     pub(super) settings: EmbeddedSettings,
     pub(super) retention: RetentionSettings,
+    pub(super) retention_clock: RetentionClock,
     pub(super) cache: Cache,
     pub(super) metrics: Metrics,
     /// What searches and writes see; held for moments only.
@@ -90,6 +92,7 @@ impl Engine {
         let folders = Folders::below(folder);
         let recovered = recovery::recover(&folders, spooled_runs)?;
         let current = recovered.manifest.current();
+        let last_arrival = current.segments.iter().map(|info| info.age.arrival_max).max();
         let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders.segments, info.clone())));
         let state = State {
             memory: Memory::default(),
@@ -109,6 +112,7 @@ impl Engine {
             folders,
             settings: settings.clone(),
             retention,
+            retention_clock: RetentionClock::start(last_arrival.map(Timestamp::from_nanos)),
             cache: Cache::default(),
             metrics,
             state: Mutex::new(state),
