@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use crate::ledger::{Ages, Ledger, Verdict};
+use crate::options::Options;
 use crate::rss::Rss;
 use crate::support::mongo::MongoServer;
 use crate::target::{Bed, Route, panics};
@@ -52,6 +53,11 @@ impl Stop {
     }
 }
 
+/// Arguments as one writes them on a command line.
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_ascii_whitespace().collect()
+}
+
 /// What a scenario found, over all its rounds and folders.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -72,6 +78,7 @@ pub struct Context {
     /// What was found so far; [`Context::settle`] adds to it.
     pub outcome: Outcome,
     rounds: Option<u64>,
+    keep: bool,
     scratch: PathBuf,
     beds: u32,
     rss: Arc<Rss>,
@@ -79,13 +86,14 @@ pub struct Context {
 
 impl Context {
     /// Makes the context of one scenario on one store; its files are below `scratch`.
-    pub fn new(full: bool, rounds: Option<u64>, store: Store, seed: u64, scratch: &Path) -> Context {
+    pub fn new(options: &Options, store: Store, seed: u64, scratch: &Path) -> Context {
         Context {
-            full,
+            full: options.full,
             store,
             rng: SmallRng::seed_from_u64(seed),
             outcome: Outcome::default(),
-            rounds,
+            rounds: options.rounds,
+            keep: options.keep,
             scratch: scratch.to_owned(),
             beds: 0,
             rss: Rss::start(),
@@ -152,7 +160,7 @@ impl Context {
     /// Adds what was found on a place whose server has been read back. Its folder is removed if nothing is wrong.
     pub fn settle(&mut self, bed: &Bed, mut verdict: Verdict) {
         verdict.complaints.extend(panics(&bed.log));
-        let clean = verdict.is_clean();
+        let clean = verdict.is_clean() && !self.keep;
         self.outcome.verdict.add(verdict);
         if clean && let Some(folder) = bed.data.parent() {
             let _ = fs::remove_dir_all(folder);

@@ -16,6 +16,9 @@ pub use crate::record::Ages;
 /// How long the spool may take to hand everything to the store.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(180);
 
+/// How often reading back is tried again.
+const READS_MAX: usize = 5;
+
 /// How many complaints are kept.
 const COMPLAINTS_MAX: usize = 20;
 
@@ -120,11 +123,7 @@ impl Ledger {
     pub fn verify_with(&self, http: &Http, may_be_gone: impl Fn(usize, u64) -> bool) -> Result<Verdict, Stop> {
         drained(http)?;
         let accounts = self.accounts.lock().unwrap().clone();
-        let mut reading = Reading::new(self, &accounts);
-        if let Err(error) = reading.read(http) {
-            reading.verdict.complain(format!("reading back: {error}"));
-        }
-        let (counts, mut verdict) = (reading.counts, reading.verdict);
+        let Reading { counts, mut verdict, .. } = self.read(http, &accounts)?;
         for (client, account) in accounts.iter().enumerate() {
             for batch in account {
                 let from = usize::try_from(batch.first).unwrap();
@@ -134,6 +133,19 @@ impl Ledger {
         }
         verdict.complaints.extend(self.complaints.lock().unwrap().drain(..));
         Ok(verdict)
+    }
+
+    /// Reads everything; tries again, as a reader does, where the store cannot answer now.
+    fn read(&self, http: &Http, accounts: &[Vec<Batch>]) -> Result<Reading<'_>, Stop> {
+        let mut attempts = 0..READS_MAX;
+        loop {
+            let mut reading = Reading::new(self, accounts);
+            match reading.read(http) {
+                Ok(()) => return Ok(reading),
+                Err(error) if attempts.next().is_none() => return Err(Stop::failed(format!("reading back: {error}"))),
+                Err(_) => thread::sleep(Duration::from_secs(1)),
+            }
+        }
     }
 }
 
@@ -236,8 +248,13 @@ impl<'a> Reading<'a> {
     }
 
     fn read(&mut self, http: &Http) -> Result<(), String> {
-        let request = ureq::get(format!("{}/logs/retrieve?order=asc", http.url()));
-        let response = request.header("accept", "application/x-ndjson").call().map_err(|error| error.to_string())?;
+        let request = ureq::get(format!("{}/logs/retrieve?order=asc", http.url())).config().http_status_as_error(false);
+        let request = request.build().header("accept", "application/x-ndjson");
+        let mut response = request.call().map_err(|error| error.to_string())?;
+        if response.status() != 200 {
+            let body = response.body_mut().read_to_string().unwrap_or_default();
+            return Err(format!("{} {body}", response.status()));
+        }
         if let Some(incomplete) = response.headers().get("sluice-incomplete") {
             return Err(format!("the answer is incomplete: {incomplete:?}"));
         }

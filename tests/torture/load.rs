@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::context::Store;
 use crate::ledger::{Ledger, State};
 use crate::target::Route;
 use crate::wire::{Connection, Lost, Reply};
@@ -66,6 +67,19 @@ pub fn mixed() -> Vec<Client> {
     clients.extend((0..4).map(|number| client(1..200, number, 5..60)));
     clients.extend((0..2).map(|number| client(1000..1001, 2 + number, 60..250)));
     clients
+}
+
+/// What a store takes without falling behind: [`mixed`], or a tenth of it for a MongoDB-protocol server of the tests.
+pub fn mixed_for(store: Store) -> Vec<Client> {
+    let slower = |client: Client| {
+        let pause_ms = &client.pause_ms;
+        let times = if client.records.end > 1 { 12 } else { 3 };
+        Client { pause_ms: pause_ms.start * times..pause_ms.end * times, ..client }
+    };
+    match store {
+        Store::Embedded => mixed(),
+        Store::Mongodb => mixed().into_iter().map(slower).collect(),
+    }
 }
 
 impl Load {

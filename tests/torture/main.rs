@@ -15,9 +15,12 @@ mod context;
 mod kill;
 mod ledger;
 mod load;
+mod once;
 mod options;
+mod proxy;
 mod record;
 mod rss;
+mod shutdown;
 mod table;
 mod target;
 mod wire;
@@ -55,7 +58,11 @@ struct Scenario {
 const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[Scenario { name: "kill", stores: BOTH, run: kill::run }];
+const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "kill", stores: BOTH, run: kill::run },
+    Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
+    Scenario { name: "once", stores: BOTH, run: once::run },
+];
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -91,7 +98,7 @@ fn attack(scenario: &Scenario, store: Store, options: &Options, seed: u64, scrat
     let folder = scratch.join(format!("{}-{}", scenario.name, store.name()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     let own_seed = xxh3_64_with_seed(format!("{} {}", scenario.name, store.name()).as_bytes(), seed);
-    let mut context = Context::new(options.full, options.rounds, store, own_seed, &folder);
+    let mut context = Context::new(options, store, own_seed, &folder);
     let ended = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut context)));
     let (mut outcome, mut skipped) = (std::mem::take(&mut context.outcome), None);
     match ended {
@@ -117,7 +124,11 @@ fn attack(scenario: &Scenario, store: Store, options: &Options, seed: u64, scrat
 fn report(row: &Row, options: &Options, seed: u64, folder: PathBuf) {
     if row.is_clean() {
         println!("  {} s", row.took.as_secs());
-        let _ = fs::remove_dir_all(folder);
+        if options.keep {
+            println!("  kept in {}", folder.display());
+        } else {
+            let _ = fs::remove_dir_all(folder);
+        }
         return;
     }
     println!("  FAILED, seed {seed}; data folders and logs are kept in {}", folder.display());

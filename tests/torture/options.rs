@@ -28,6 +28,10 @@ pub struct Options {
     #[arg(long)]
     pub store: Option<Store>,
 
+    /// Keep data folders and logs, also where nothing is wrong
+    #[arg(long)]
+    pub keep: bool,
+
     /// List the scenarios
     #[arg(long)]
     pub list: bool,
