@@ -4,9 +4,11 @@
 //! use only those above it.
 
 pub mod config;
+pub mod files;
 pub mod telemetry;
 
 pub mod batch;
+pub mod finding;
 pub mod query;
 
 pub mod spool;

@@ -57,11 +57,25 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unavailable`], if it cannot.
     fn health(&self) -> Result<(), StoreError>;
 
+    /// What the store has lost or set aside; nothing, for one that looks after its own files.
+    fn damage(&self) -> DamageReport {
+        DamageReport::default()
+    }
+
     /// Makes everything written durable and ends the store's own threads; nothing is written after it.
     ///
     /// # Errors
     /// [`StoreError`]; what is not durable then stays in the spool.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What damage has done to a store's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DamageReport {
+    /// How many files are in its quarantine.
+    pub quarantined_files: u64,
+    /// How many records were found lost since the start, as far as is known.
+    pub lost_records: u64,
 }
 
 /// Takes the matches of a search as they are found.

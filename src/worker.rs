@@ -40,8 +40,9 @@ use self::rate::RateMeter;
 use self::store_worker::StoreWorker;
 use crate::batch::BlockSet;
 use crate::config::{BreakerSettings, QuerySettings, RetentionSettings, WorkerSettings};
+use crate::files::Files;
 use crate::spool::Spool;
-use crate::store::{Store, StoreError};
+use crate::store::{DamageReport, Store, StoreError};
 
 pub use reader::{Behind, Page, ReadError, Reader};
 
@@ -102,6 +103,8 @@ pub struct WorkersStatus {
     pub dispatching: bool,
     /// How many records lie in `dead-letter/`.
     pub dead_letters: u64,
+    /// What damage has done to the store's files.
+    pub damage: DamageReport,
     /// Records written to the store per second: over the last second, and over the last 60.
     pub written_per_second: [f64; 2],
 }
@@ -133,6 +136,7 @@ pub struct Stopped {
 pub struct Workers {
     reader: Arc<Reader>,
     breakers: [Arc<Breaker>; 2],
+    store: Arc<dyn Store>,
     metrics: WorkerMetrics,
     rate: Arc<RateMeter>,
     settings: WorkerSettings,
@@ -148,7 +152,7 @@ struct Running {
 }
 
 impl Workers {
-    /// Starts the pools, the breakers, the dispatcher and retention. It must be called where an actix system runs, and
+    /// Starts the pools, the breakers, the dispatcher and retention; dead letters go to a folder of `files`. It must be called where an actix system runs, and
     /// does not wait for the store.
     ///
     /// # Errors
@@ -157,10 +161,11 @@ impl Workers {
         spool: &Arc<Spool>,
         store: &Arc<dyn Store>,
         sections: Sections<'_>,
+        files: &Arc<dyn Files>,
         dead_letter_folder: &Path,
         registry: &mut Registry,
     ) -> Result<Workers, WorkersError> {
-        let letters = DeadLetters::open(dead_letter_folder, &spool.open_runs())?;
+        let letters = DeadLetters::open(files.clone(), dead_letter_folder, &spool.open_runs())?;
         let metrics = WorkerMetrics::register(registry);
         let new_breaker = |pool| Breaker::new(pool, sections.breaker, metrics.clone());
         let breakers @ [writing, reading] = &[new_breaker(Pool::Store), new_breaker(Pool::Query)];
@@ -191,6 +196,7 @@ impl Workers {
         Ok(Workers {
             reader: Arc::new(reader),
             breakers: breakers.clone(),
+            store: Arc::clone(store),
             metrics,
             rate,
             settings: sections.workers.clone(),
@@ -211,6 +217,7 @@ impl Workers {
             query: self.pool_status(reading, self.settings.query),
             dispatching: self.lock().as_ref().is_some_and(|running| running.dispatcher.is_running()),
             dead_letters: u64::try_from(self.metrics.dead_letters.get()).unwrap_or(0),
+            damage: self.store.damage(),
             written_per_second: [self.rate.per_second(1), self.rate.per_second(60)],
         }
     }

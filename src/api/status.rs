@@ -88,8 +88,10 @@ pub(super) struct Ready {
     rates: RateReport,
     /// Records that the store refused for ever, in `dead-letter/`.
     dead_letter_records: u64,
-    /// Damaged files and parts of files set aside in `quarantine/`.
+    /// Damaged files and parts of files set aside in the `quarantine/` of the spool and of the store.
     quarantined_files: u64,
+    /// Records that were found lost by damage since the start, as far as is known.
+    lost_records: u64,
 }
 
 /// Something that the writing pool and the reading pool each have.
@@ -182,7 +184,8 @@ impl Ready {
                 stored_per_second_60s: stored_minute,
             },
             dead_letter_records: workers.dead_letters,
-            quarantined_files: spool.quarantined_files,
+            quarantined_files: spool.quarantined_files.saturating_add(workers.damage.quarantined_files),
+            lost_records: spool.lost_records.saturating_add(workers.damage.lost_records),
         }
     }
 }

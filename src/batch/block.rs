@@ -104,6 +104,32 @@ impl BlockSet {
         self.runs.retain(|run, _| keep(*run));
     }
 
+    /// How many records are covered.
+    pub fn records(&self) -> u64 {
+        self.intervals().map(|(_, start, end)| end - start).sum()
+    }
+
+    /// What of this set is not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &BlockSet) -> BlockSet {
+        let mut rest = BlockSet::new();
+        for (run, start, end) in self.intervals() {
+            let mut next = start;
+            let taken = other.runs.get(&run).into_iter().flatten();
+            for (from, to) in taken.filter(|(from, to)| **from < end && **to > start) {
+                rest.insert_interval(run, next, *from);
+                next = next.max(*to);
+            }
+            rest.insert_interval(run, next, end);
+        }
+        rest
+    }
+
+    /// Adds the records of one run from `first` to before `end`.
+    pub fn insert_span(&mut self, run: RunId, first: u64, end: u64) {
+        self.insert_interval(run, first, end);
+    }
+
     /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -151,6 +177,18 @@ mod tests {
                 prop_assert_eq!(set.touches(block(sequence, 3)), covered[sequence as usize..][..3].contains(&true));
                 prop_assert_eq!(set.contains(block(sequence, 3)), !covered[sequence as usize..][..3].contains(&false));
             }
+            let (mut other, mut left) = (BlockSet::new(), covered.iter().filter(|covered| **covered).count() as u64);
+            prop_assert_eq!(set.records(), left);
+            for (first, rows) in blocks.iter().step_by(2) {
+                other.insert(block(first + 2, *rows));
+            }
+            let rest = set.without(&other);
+            for sequence in 0..250 {
+                let taken = covered[sequence as usize] && other.contains(block(sequence, 1));
+                left -= u64::from(taken);
+                prop_assert_eq!(rest.contains(block(sequence, 1)), covered[sequence as usize] && !taken);
+            }
+            prop_assert_eq!(rest.records(), left);
             let intervals: Vec<_> = set.intervals().collect();
             prop_assert!(intervals.windows(2).all(|pair| pair[0].2 < pair[1].1), "neighbours merge: {:?}", intervals);
         }

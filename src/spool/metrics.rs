@@ -25,6 +25,7 @@ pub(super) struct Metrics {
     pub failures: Counter,
     pub quarantined: Counter,
     pub recovered_blocks: Counter,
+    pub lost_records: Counter,
 }
 
 impl Metrics {
@@ -38,6 +39,7 @@ impl Metrics {
             failures: Counter::default(),
             quarantined: Counter::default(),
             recovered_blocks: Counter::default(),
+            lost_records: Counter::default(),
         };
         let spool = registry.sub_registry_with_prefix("sluice_spool");
         spool.register("fsyncs", "Syncs of commit groups", metrics.fsyncs.clone());
@@ -48,6 +50,7 @@ impl Metrics {
         spool.register("failures", "Writes and syncs that failed", metrics.failures.clone());
         spool.register("quarantined", "Findings that were set aside", metrics.quarantined.clone());
         spool.register("recovered_blocks", "Blocks found at the start", metrics.recovered_blocks.clone());
+        spool.register("lost_records", "Records lost by damage, as far as is known", metrics.lost_records.clone());
         metrics
     }
 
@@ -77,7 +80,7 @@ impl Collector for State {
             ("bytes", "Bytes of segments", shared.budget.used() as f64),
             ("bytes_max", "Bytes at which nothing more is accepted", shared.settings.bytes_max as f64),
             ("segments", "Segment files", segments as f64),
-            ("quarantined_files", "Files in quarantine", shared.quarantine.files() as f64),
+            ("quarantined_files", "Files in quarantine", shared.quarantine.count() as f64),
             ("idempotency_keys", "Idempotency keys that are remembered", keys as f64),
             ("idempotency_covered_seconds", "For how long back every key is known", covered),
         ] {

@@ -17,6 +17,8 @@ pub struct SpoolStatus {
     pub lanes: [LaneStatus; 3],
     /// How many files are in quarantine.
     pub quarantined_files: u64,
+    /// How many records were found lost since the start, as far as is known.
+    pub lost_records: u64,
 }
 
 /// How a lane is.

@@ -9,10 +9,12 @@ use super::code::{Token, tokens};
 /// long as they do not import it in turn. Whoever adds a module says here where it belongs.
 const LAYERS: &[(&str, u8)] = &[
     ("config", 0),
+    ("files", 0),
     ("telemetry", 0),
     // `model` is a crate of its own, which all of these may use.
     ("batch", 1),
     ("query", 2),
+    ("finding", 2),
     ("store", 3),
     ("spool", 3),
     ("worker", 4),

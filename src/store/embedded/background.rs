@@ -38,7 +38,11 @@ fn run(engine: &Engine) {
         let outcome = catch_unwind(AssertUnwindSafe(|| match task {
             Task::Stop => Ok(()),
             Task::Flush => flush(engine),
-            Task::SetDamageAside => engine.set_damage_aside().map_err(|error| error.to_string()),
+            Task::SetDamageAside => engine.set_damage_aside().map_err(|error| {
+                // What could not be written now is tried again.
+                engine.state().damage_found = true;
+                error.to_string()
+            }),
             Task::KeepHouse => keep_house(engine),
         }));
         match task {

@@ -21,7 +21,11 @@ impl Cache {
         if let Some(open) = self.find(&segment.info.name) {
             return Ok(open);
         }
-        let opened = Arc::new(OpenSegment::open(&segment.path)?);
+        let opened = OpenSegment::open(&*segment.files, &segment.path)?;
+        if !opened.footer.segment.is_same(&segment.info) {
+            return Err(ReadError::Damaged("it is another segment than the manifest says".to_owned()));
+        }
+        let opened = Arc::new(opened);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push_front((segment.info.name.clone(), opened.clone()));
         open.truncate(OPEN_MAX);

@@ -6,10 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_buffer::BooleanBuffer;
-
 use super::engine::{Change, Engine};
-use super::files;
 use super::reader::ReadError;
 use super::segment::{Age, ROWS_MAX, Segment};
 use super::writer::{self, Draft, WriteError};
@@ -38,13 +35,14 @@ pub(super) fn compact(engine: &Engine) -> Result<(), WriteError> {
             age: merged.age,
             blocks: merged.blocks,
             replaces: inputs.iter().map(|segment| segment.info.name.clone()).collect(),
+            salvage: false,
         };
-        let output = writer::write(&engine.folders.segments, draft)?;
+        let output = writer::write(&engine.folders, draft)?;
         let path = engine.folders.segments.join(&output.name);
         let change = Change { added: vec![output], removed: inputs, ..Change::default() };
         if let Err(error) = engine.commit(&mut disk, change) {
             // The manifest on disk does not have it, and its inputs are all there.
-            let _ = files::remove(&path);
+            let _ = engine.folders.files.remove(&path);
             return Err(error.into());
         }
         engine.metrics.compactions.inc();
@@ -92,6 +90,7 @@ fn read<'a>(engine: &Engine, inputs: &'a [Arc<Segment>]) -> Result<Option<Merged
                 blocks.extend(&covered);
             }
             Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(error @ ReadError::TooNew(_)) => return Err(std::io::Error::other(error.to_string()).into()),
             Err(error) => {
                 engine.report_damage(segment, &error.to_string());
                 return Ok(None);
@@ -105,7 +104,6 @@ fn read<'a>(engine: &Engine, inputs: &'a [Arc<Segment>]) -> Result<Option<Merged
 
 fn read_segment(engine: &Engine, segment: &Segment) -> Result<(Vec<Records>, BlockSet), ReadError> {
     let open = engine.cache.get(segment)?;
-    let groups = open.footer.row_groups.iter().enumerate();
-    let records = groups.map(|(index, group)| open.rows(index, BooleanBuffer::new_set(group.rows as usize)));
+    let records = (0..open.footer.row_groups.len()).map(|group| open.all_rows(group));
     Ok((records.collect::<Result<Vec<_>, _>>()?, open.blocks()?))
 }

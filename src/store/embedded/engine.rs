@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,15 +12,17 @@ use super::cache::Cache;
 use super::manifest::ManifestFile;
 use super::memory::{Chunk, Memory};
 use super::metrics::Metrics;
-use super::recovery::{self, Folders};
+use super::recovery::{self, Folders, Mode};
+use super::salvage::{self, SalvageError, Salvaged};
 use super::search::Snapshot;
 use super::segment::{MEMORY_BYTES_MAX, ROWS_MAX, Segment, SegmentInfo};
 use super::writer::WriteError;
-use super::{OpenError, files, flush};
+use super::{OpenError, flush};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::config::{EmbeddedSettings, RetentionSettings};
-use crate::store::StoreError;
+use crate::finding::{Finding, Kind};
 use crate::store::retention_clock::RetentionClock;
+use crate::store::{DamageReport, StoreError};
 
 /// What the store's handle and its thread share. Where both locks are held, `disk` was taken first.
 pub(super) struct Engine {
@@ -83,17 +84,16 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn open(
-        folder: &Path,
+        folders: Folders,
         settings: &EmbeddedSettings,
         retention: RetentionSettings,
         spooled_runs: &[RunId],
         registry: &mut Registry,
     ) -> Result<Engine, OpenError> {
-        let folders = Folders::below(folder);
-        let recovered = recovery::recover(&folders, spooled_runs)?;
+        let recovered = recovery::recover(&folders, Some(spooled_runs), Mode::Mend)?;
         let current = recovered.manifest.current();
         let last_arrival = current.segments.iter().map(|info| info.age.arrival_max).max();
-        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders.segments, info.clone())));
+        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders, info.clone())));
         let state = State {
             memory: Memory::default(),
             flushing: Vec::new(),
@@ -107,7 +107,6 @@ impl Engine {
             trouble: None,
         };
         let metrics = Metrics::register(registry);
-        metrics.segments_quarantined.inc_by(recovered.quarantined);
         let engine = Engine {
             folders,
             settings: settings.clone(),
@@ -120,6 +119,8 @@ impl Engine {
             disk: Mutex::new(Disk { manifest: recovered.manifest, prepared: None, retired: Vec::new() }),
         };
         engine.measure_segments(&engine.state());
+        recovered.findings.iter().for_each(|finding| engine.report(finding));
+        engine.measure_quarantine();
         Ok(engine)
     }
 
@@ -205,13 +206,12 @@ impl Engine {
         self.wake.wait_timeout(state, period).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Notes that a segment cannot be read; the store's thread sets it aside.
+    /// Notes that a segment cannot be read; the store's thread sets it aside, and saves what is whole of it.
     pub(super) fn report_damage(&self, segment: &Segment, reason: &str) {
         if segment.mark_damaged() {
-            self.metrics.segments_quarantined.inc();
             log::error!(
                 file:% = segment.path.display(), records = segment.info.rows, reason;
-                "a segment is damaged; searches go on without it"
+                "a segment is damaged; searches go on without it until what is whole of it is saved"
             );
         }
         self.state().damage_found = true;
@@ -249,7 +249,7 @@ impl Engine {
     fn flush_chunks(&self, disk: &mut Disk, chunks: &[Arc<Chunk>]) -> Result<(), WriteError> {
         let added = match disk.prepared.take() {
             Some(prepared) => prepared,
-            None => flush::write(&self.folders.segments, chunks)?,
+            None => flush::write(&self.folders, chunks)?,
         };
         let mut covered = BlockSet::new();
         chunks.iter().flat_map(|chunk| &chunk.parts).for_each(|part| covered.insert(part.block));
@@ -270,13 +270,13 @@ impl Engine {
         next.segments.retain(|info| !gone.contains(info.name.as_str()));
         next.segments.extend(added.iter().cloned());
         next.covered.extend(&covered);
-        let folder = &self.folders.segments;
-        next.deleting.retain(|name| !matches!(files::size(&folder.join(name)), Ok(None)));
+        let Folders { files, segments, .. } = &self.folders;
+        next.deleting.retain(|name| !matches!(files.size(&segments.join(name)), Ok(None)));
         next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
         disk.manifest.commit(next)?;
         let mut state = self.state();
         let kept = state.segments.iter().filter(|segment| !gone.contains(segment.info.name.as_str())).cloned();
-        let added_segments = added.iter().map(|info| Arc::new(Segment::new(folder, info.clone())));
+        let added_segments = added.iter().map(|info| Arc::new(Segment::new(&self.folders, info.clone())));
         state.segments = Arc::new(kept.chain(added_segments).collect());
         if flushed {
             state.flushing.clear();
@@ -304,21 +304,50 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets damaged segments aside.
-    pub(super) fn set_damage_aside(&self) -> io::Result<()> {
+    /// Sets damaged segments aside, and puts what is whole of them in their place.
+    pub(super) fn set_damage_aside(&self) -> Result<(), SalvageError> {
         let mut disk = self.disk();
-        let damaged: Vec<_> = self.segments().iter().filter(|segment| segment.is_damaged()).cloned().collect();
-        if damaged.is_empty() {
-            return Ok(());
-        }
-        self.commit(&mut disk, Change { set_aside: damaged.clone(), ..Change::default() })?;
-        for segment in damaged {
-            if files::size(&segment.path)?.is_some() {
-                let place = files::set_aside(&segment.path, &self.folders.quarantine)?;
-                log::warn!(file:% = segment.path.display(), quarantined_as:% = place.display(); "a segment is set aside");
+        let segments = self.segments();
+        for segment in segments.iter().filter(|segment| segment.is_damaged()) {
+            let Salvaged { segment: saved, mut finding } = salvage::salvage(&self.folders, &segment.info)?;
+            let rows = saved.as_ref().map_or(0, |saved| saved.rows);
+            let change = Change {
+                added: saved.into_iter().collect(),
+                set_aside: vec![Arc::clone(segment)],
+                ..Change::default()
+            };
+            self.commit(&mut disk, change).map_err(WriteError::from)?;
+            let Folders { files, quarantine, .. } = &self.folders;
+            if files.exists(&segment.path).map_err(WriteError::from)? {
+                let place = files.set_aside(&segment.path, quarantine).map_err(WriteError::from)?;
+                finding.remedy = format!("{rows} records are saved; the file is set aside as {}", place.display());
             }
+            self.report(&finding);
+            self.measure_quarantine();
         }
         Ok(())
+    }
+
+    /// Logs and counts a finding.
+    fn report(&self, finding: &Finding) {
+        finding.log();
+        if matches!(finding.kind, Kind::Damaged | Kind::Missing | Kind::Doubled) {
+            self.metrics.segments_quarantined.inc();
+        }
+        self.metrics.lost_rows.inc_by(finding.lost.records.unwrap_or(0));
+    }
+
+    /// What is set aside, and how many records were lost since the start.
+    pub(super) fn damage(&self) -> DamageReport {
+        DamageReport {
+            quarantined_files: u64::try_from(self.metrics.quarantined_files.get()).unwrap_or(0),
+            lost_records: self.metrics.lost_rows.get(),
+        }
+    }
+
+    fn measure_quarantine(&self) {
+        let files = self.folders.files.list(&self.folders.quarantine).map_or(0, |entries| entries.len());
+        self.metrics.quarantined_files.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 
     fn measure_memory(&self, state: &State) {

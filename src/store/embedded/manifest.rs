@@ -1,9 +1,11 @@
 //! The manifest: which segments there are, and which blocks are done with.
 //!
-//! # Specification, format 1
+//! # Specification, format 2
 //!
-//! **Layout.** `manifest` is two lines of JSON. The first has the number of the format, and the CRC32C and the length of
-//! the second; the second is [`Manifest`]. `manifest.previous` is the one before, word for word.
+//! **Layout.** `manifest` is two lines of JSON. The first has the number of the format, the length of the second line, and
+//! the CRC32C of that line and the number (as four bytes, little-endian); the second is [`Manifest`]. `manifest.previous`
+//! is the one before, word for word. In format 1 the CRC32C is of the line alone; it is read, and written no more. The
+//! number grows with that of the segments, so that a version that cannot read these stops here.
 //!
 //! **Commit.** The next manifest is written to `manifest.tmp` and synced; `manifest` is renamed to `manifest.previous`,
 //! `manifest.tmp` to `manifest`, and the folder is synced. The second rename is the commit for this process, the sync
@@ -18,19 +20,20 @@
 //! too, it is built anew from the segments' footers ([`super::recovery`]). A manifest of a newer format is never passed by.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::files;
 use super::segment::SegmentInfo;
 use crate::batch::BlockSet;
+use crate::files::Files;
 
-const FORMAT: u32 = 1;
-const NAME: &str = "manifest";
+const FORMAT: u32 = 2;
+pub(super) const NAME: &str = "manifest";
 const PREVIOUS: &str = "manifest.previous";
-const NEXT: &str = "manifest.tmp";
+pub(super) const NEXT: &str = "manifest.tmp";
 
 /// The state of the disk tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,7 @@ pub(super) enum Found {
 
 /// The manifest in its folder.
 pub(super) struct ManifestFile {
+    files: Arc<dyn Files>,
     folder: PathBuf,
     current: Manifest,
     /// Whether the last commit survives a crash of the machine.
@@ -69,8 +73,8 @@ pub(super) struct ManifestFile {
 
 impl ManifestFile {
     /// Goes on from a manifest that was read, or built.
-    pub(super) fn new(folder: &Path, current: Manifest) -> ManifestFile {
-        ManifestFile { folder: folder.to_owned(), current, synced: true }
+    pub(super) fn new(files: Arc<dyn Files>, folder: &Path, current: Manifest) -> ManifestFile {
+        ManifestFile { files, folder: folder.to_owned(), current, synced: true }
     }
 
     pub(super) fn current(&self) -> &Manifest {
@@ -83,18 +87,16 @@ impl ManifestFile {
     /// [`ManifestFile::sync`] succeeds.
     pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
         let body = serde_json::to_vec(&next)?;
-        let header = Header { format: FORMAT, crc32c: crc32c::crc32c(&body), length: body.len() };
+        let header = Header { format: FORMAT, crc32c: checksum(&body, FORMAT), length: body.len() };
         let unfinished = self.folder.join(NEXT);
-        let mut file = files::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(&header)?)?;
-        file.write_all(b"\n")?;
-        file.write_all(&body)?;
-        file.write_all(b"\n")?;
-        files::sync(&file)?;
-        match files::rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
+        let file = self.files.create(&unfinished)?;
+        let header = serde_json::to_vec(&header)?;
+        file.write_at(&mut [&header[..], b"\n", &body, b"\n"].map(IoSlice::new), 0)?;
+        file.sync()?;
+        match self.files.rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
             // There is none before the first commit, and after one whose second rename failed.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => files::rename(&unfinished, &self.folder.join(NAME))?,
+            _ => self.files.rename(&unfinished, &self.folder.join(NAME))?,
         }
         self.current = next;
         self.synced = false;
@@ -104,7 +106,7 @@ impl ManifestFile {
     /// Makes the last commit survive a crash of the machine.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if !self.synced {
-            files::sync_folder(&self.folder)?;
+            self.files.sync_folder(&self.folder)?;
             self.synced = true;
         }
         Ok(())
@@ -112,10 +114,10 @@ impl ManifestFile {
 }
 
 /// Reads the manifest of a folder, and the one before.
-pub(super) fn read(folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
+pub(super) fn read(files: &dyn Files, folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
     let find = |name: &str| {
         let path = folder.join(name);
-        let found = match files::read(&path) {
+        let found = match files.read(&path) {
             Ok(bytes) => parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             Err(error) => return Err(error),
@@ -133,15 +135,22 @@ fn parse(bytes: &[u8]) -> Found {
         Ok(header) => header,
         Err(error) => return Found::Damaged(error.to_string()),
     };
-    if header.format > FORMAT {
-        return Found::TooNew(header.format);
-    }
-    match body.get(1..=header.length) {
-        Some(body) if crc32c::crc32c(body) == header.crc32c => match serde_json::from_slice(body) {
+    let body = body.get(1..=header.length);
+    // Which format it is, its checksum says: a number that is damaged must not pass for a newer one.
+    match body.filter(|body| (1..=FORMAT).any(|format| header.crc32c == checksum(body, format))) {
+        Some(body) => match serde_json::from_slice(body) {
             Ok(manifest) => Found::Sound(manifest),
             Err(error) => Found::Damaged(error.to_string()),
         },
-        _ => damaged("its checksum is wrong"),
+        None if header.format > FORMAT => Found::TooNew(header.format),
+        None => damaged("its checksum is wrong"),
+    }
+}
+
+fn checksum(body: &[u8], format: u32) -> u32 {
+    match (crc32c::crc32c(body), format) {
+        (checksum, 1) => checksum,
+        (checksum, format) => crc32c::crc32c_append(checksum, &format.to_le_bytes()),
     }
 }
 
@@ -151,6 +160,7 @@ mod tests {
 
     use super::*;
     use crate::batch::BlockId;
+    use crate::files::Disk;
 
     fn manifest(rows: u32) -> Manifest {
         let mut covered = BlockSet::new();
@@ -165,11 +175,11 @@ mod tests {
     #[test]
     fn the_last_commit_and_the_one_before_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = ManifestFile::new(folder.path(), Manifest::default());
+        let mut file = ManifestFile::new(Arc::new(Disk), folder.path(), Manifest::default());
         for rows in 1..4 {
             file.commit(manifest(rows)).unwrap();
         }
-        let [current, previous] = read(folder.path()).unwrap();
+        let [current, previous] = read(&Disk, folder.path()).unwrap();
         assert_eq!(sound(&current.1), Some(&manifest(3)));
         assert_eq!(sound(&previous.1), Some(&manifest(2)));
     }
@@ -177,7 +187,7 @@ mod tests {
     #[test]
     fn any_flipped_byte_and_any_cut_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        ManifestFile::new(folder.path(), Manifest::default()).commit(manifest(7)).unwrap();
+        ManifestFile::new(Arc::new(Disk), folder.path(), Manifest::default()).commit(manifest(7)).unwrap();
         let bytes = std::fs::read(folder.path().join(NAME)).unwrap();
         for place in 0..bytes.len() - 1 {
             let mut flipped = bytes.clone();
@@ -186,6 +196,8 @@ mod tests {
             assert!(sound(&parse(&flipped)).is_none_or(|read| *read == manifest(7)), "byte {place}");
             assert!(sound(&parse(&bytes[..place])).is_none(), "cut at {place}");
         }
-        assert!(matches!(parse(b"{\"format\":2,\"crc32c\":0,\"length\":0}\n\n"), Found::TooNew(2)));
+        let newer = String::from_utf8(bytes).unwrap().replace("\"format\":2", "\"format\":6");
+        assert_eq!(sound(&parse(newer.as_bytes())), Some(&manifest(7)), "the checksum knows that the number is wrong");
+        assert!(matches!(parse(b"{\"format\":3,\"crc32c\":1,\"length\":0}\n\n"), Found::TooNew(3)));
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Metrics {
     pub(super) bytes_written: Counter,
     pub(super) rows_deleted: Counter,
     pub(super) segments_quarantined: Counter,
+    pub(super) quarantined_files: Gauge,
+    pub(super) lost_rows: Counter,
 }
 
 impl Metrics {
@@ -36,6 +38,8 @@ impl Metrics {
             bytes_written: Counter::default(),
             rows_deleted: Counter::default(),
             segments_quarantined: Counter::default(),
+            quarantined_files: Gauge::default(),
+            lost_rows: Counter::default(),
         };
         let store = registry.sub_registry_with_prefix("sluice_store");
         store.register("segments", "Segments on disk", metrics.segments.clone());
@@ -50,6 +54,8 @@ impl Metrics {
         store.register("written_bytes", "Bytes written to segments", metrics.bytes_written.clone());
         store.register("deleted_rows", "Records deleted by retention", metrics.rows_deleted.clone());
         store.register("quarantined_segments", "Segments set aside as damaged", metrics.segments_quarantined.clone());
+        store.register("quarantined_files", "Files in the store's quarantine", metrics.quarantined_files.clone());
+        store.register("lost_rows", "Records lost by damage, as far as is known", metrics.lost_rows.clone());
         metrics
     }
 }

@@ -1,7 +1,7 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
-use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -22,9 +22,10 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use sluice_model::{RecordId, RunId, Severity};
 
-use super::files;
-use super::segment::{FOOTER_KEY, FORMAT, Footer, Region};
+use super::seal::{Seal, Tail};
+use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use crate::batch::{BatchError, BlockSet, LogBatch, Records};
+use crate::files::{Access, File, Files};
 
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
@@ -69,7 +70,9 @@ impl From<ParquetError> for ReadError {
         match error {
             ParquetError::External(error) => match error.downcast::<io::Error>() {
                 Ok(error) => ReadError::from(*error),
-                Err(error) => ReadError::Damaged(error.to_string()),
+                Err(error) => {
+                    error.downcast().map_or_else(|error| ReadError::Damaged(error.to_string()), |error| *error)
+                }
             },
             error => ReadError::Damaged(error.to_string()),
         }
@@ -110,16 +113,23 @@ pub(super) struct OpenSegment {
 
 impl OpenSegment {
     /// Opens the file and reads its footer.
-    pub(super) fn open(path: &Path) -> Result<OpenSegment, ReadError> {
+    pub(super) fn open(files: &dyn Files, path: &Path) -> Result<OpenSegment, ReadError> {
         guarded(|| {
-            let file = files::open(path)?;
-            let source = Source { length: file.metadata()?.len(), file: Arc::new(file) };
+            let file = files.open(path, Access::Read)?;
+            let length = file.size()?;
+            let Tail { start, footer, seal } = Tail::read(&*file, length)?;
+            let sealed = seal.is_some();
+            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer) };
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let metadata = ArrowReaderMetadata::load(&source, options)?;
+            source.tail = (length, Bytes::new());
             let pairs = metadata.metadata().file_metadata().key_value_metadata();
             let json = pairs.into_iter().flatten().find(|pair| pair.key == FOOTER_KEY);
             let json = json.and_then(|pair| pair.value.as_deref()).unwrap_or_default();
             let format: FormatOnly = serde_json::from_str(json)?;
+            if format.format != UNSEALED_FORMAT && !sealed {
+                return Err(ReadError::Damaged("its seal is missing".to_owned()));
+            }
             if format.format > FORMAT {
                 return Err(ReadError::TooNew(format.format));
             }
@@ -142,18 +152,28 @@ impl OpenSegment {
     }
 
     /// The bytes of a region, after a check of their checksum.
-    pub(super) fn region(&self, region: Region) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn region(&self, region: Region) -> Result<Bytes, ReadError> {
         let end = region.offset.checked_add(region.length);
         if end.is_none_or(|end| end > self.source.length) {
             return Err(ReadError::Damaged("a region lies outside the file".to_owned()));
         }
-        let mut bytes = vec![0; region.length as usize];
-        files::read_at(&self.source.file, &mut bytes, region.offset)?;
+        let bytes = self.source.read(region.offset, region.length as usize)?;
         if crc32c::crc32c(&bytes) == region.crc32c {
             Ok(bytes)
         } else {
             Err(ReadError::Damaged(format!("the checksum of the bytes from {} on is wrong", region.offset)))
         }
+    }
+
+    /// Where bytes stand that do not fit their checksums. A segment of format 1 has none to tell them by.
+    pub(super) fn damaged_ranges(&self) -> Result<Vec<Range<u64>>, ReadError> {
+        self.source.seal.as_ref().map_or(Ok(Vec::new()), |seal| seal.damaged_ranges(&*self.source.file))
+    }
+
+    /// All rows of a row group.
+    pub(super) fn all_rows(&self, group: usize) -> Result<Records, ReadError> {
+        let rows = self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+        self.rows(group, BooleanBuffer::new_set(rows))
     }
 
     /// Rows of a row group with all their columns: those whose bit is set.
@@ -236,11 +256,34 @@ fn filler(column: usize, rows: usize) -> ArrayRef {
     }
 }
 
-/// A file that many readers share: every read says where.
+/// A file that many readers share: every read says where, and verifies what it reads.
 #[derive(Clone)]
 struct Source {
-    file: Arc<File>,
+    file: Arc<dyn File>,
     length: u64,
+    /// Segments of format 1 have none.
+    seal: Option<Arc<Seal>>,
+    /// The end of the file from a place on, as it was read and verified, while the footer is decoded.
+    tail: (u64, Bytes),
+}
+
+impl Source {
+    /// Reads bytes, all of which must be there.
+    fn read(&self, start: u64, length: usize) -> Result<Bytes, ReadError> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
+            return Err(ReadError::Damaged(format!("{length} bytes from {start} on are not all there")));
+        }
+        let (tail_start, tail) = &self.tail;
+        if let Some(place) = start.checked_sub(*tail_start) {
+            return Ok(tail.slice(place as usize..place as usize + length));
+        }
+        if let Some(seal) = &self.seal {
+            return seal.read_verified(&*self.file, start, length);
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
 }
 
 impl Length for Source {
@@ -260,11 +303,6 @@ impl ChunkReader for Source {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            return Err(ParquetError::EOF(format!("{length} bytes from {start} on are not all there")));
-        }
-        let mut bytes = vec![0; length];
-        files::read_at(&self.file, &mut bytes, start)?;
-        Ok(bytes.into())
+        self.read(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }

@@ -8,116 +8,174 @@
 //! |---|---|
 //! | unreadable | quarantine |
 //! | an input of a segment that is listed | it is deleted: its records are all in that one |
-//! | the output of a compaction whose inputs are listed | it takes their place, and they are deleted |
+//! | the output of a compaction or salvage whose inputs are listed | it takes their place, and they are deleted, those of a salvage set aside |
 //! | of blocks that nothing covers | it is adopted |
 //! | anything else: its records are there already, or were deleted | quarantine |
 //!
 //! Nothing is deleted just because it is not listed. Files under a `.tmp` name never were complete; they are removed.
+//! Other files are left alone. `sluice fsck` takes the same steps, with or without touching anything.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sluice_model::RunId;
 
 use super::OpenError;
-use super::files;
 use super::manifest::{self, Found, Manifest, ManifestFile};
 use super::reader::{OpenSegment, ReadError};
 use super::segment::{self, SegmentInfo};
 use crate::batch::{BlockId, BlockSet};
+use crate::files::Files;
+use crate::finding::{Finding, Kind, Loss};
+
+/// What the name of a segment ends with until it is complete.
+pub(super) const UNFINISHED: &str = "tmp";
+
+/// What mending does with a file that is no use where it stands.
+pub(super) const SET_ASIDE: &str = "the file goes to quarantine";
 
 /// The folders of a store.
 #[derive(Debug, Clone)]
 pub(super) struct Folders {
+    pub(super) files: Arc<dyn Files>,
     pub(super) root: PathBuf,
     pub(super) segments: PathBuf,
     pub(super) quarantine: PathBuf,
 }
 
 impl Folders {
-    pub(super) fn below(root: &Path) -> Folders {
-        Folders { root: root.to_owned(), segments: root.join("segments"), quarantine: root.join("quarantine") }
+    pub(super) fn below(root: &Path, files: &Arc<dyn Files>) -> Folders {
+        let (segments, quarantine) = (root.join("segments"), root.join("quarantine"));
+        Folders { files: files.clone(), root: root.to_owned(), segments, quarantine }
     }
 }
 
-/// A store as it is found, made whole.
-pub(super) struct Recovered {
-    pub(super) manifest: ManifestFile,
-    /// How many files were set aside.
-    pub(super) quarantined: u64,
+/// Whether anything is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// What is wrong is mended.
+    Mend,
+    /// It is only told.
+    Check,
 }
 
-/// Reads the manifest and brings the folder in line with it.
-pub(super) fn recover(folders: &Folders, spooled_runs: &[RunId]) -> Result<Recovered, OpenError> {
-    files::create_folder(&folders.root)?;
-    files::create_folder(&folders.segments)?;
-    let mut recovery = Recovery { folders, next: Manifest::default(), superseded: BTreeSet::new(), quarantined: 0 };
+/// A store as it is found, made whole, or as it would be.
+pub(super) struct Recovered {
+    pub(super) manifest: ManifestFile,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Reads the manifest and brings the folder in line with it. Of blocks of other runs than `spooled_runs`, if these are
+/// known, it is forgotten that the store had them.
+pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: Mode) -> Result<Recovered, OpenError> {
+    let files = &folders.files;
+    if mode == Mode::Mend {
+        files.create_folder_durably(&folders.root)?;
+        files.create_folder_durably(&folders.segments)?;
+    }
+    let mut recovery = Recovery::new(folders, mode);
     let found = recovery.read_manifest()?;
     recovery.next = found.clone().unwrap_or_default();
     recovery.finish_deletions();
     recovery.check_listed()?;
     recovery.place_strays()?;
-    recovery.next.covered.retain_runs(|run| spooled_runs.contains(&run));
-    let Recovery { next, quarantined, .. } = recovery;
+    let Recovery { mut next, mut findings, .. } = recovery;
     if found.is_none() && !next.segments.is_empty() {
-        log::warn!(segments = next.segments.len(); "the manifest is lost; it is built anew from the segments");
+        let what = format!("it is lost; it can be built anew from {} segments", next.segments.len());
+        findings.push(Finding::new(&folders.root.join(manifest::NAME), Kind::Missing, what, "it is built anew"));
     }
-    let mut manifest = ManifestFile::new(&folders.root, found.clone().unwrap_or_default());
+    if let Some(runs) = spooled_runs {
+        next.covered.retain_runs(|run| runs.contains(&run));
+    }
+    if mode == Mode::Check {
+        return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), findings });
+    }
+    let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
     if found.as_ref() != Some(&next) {
         manifest.commit(next)?;
     }
     manifest.sync()?;
     // Nobody reads yet, so what the manifest wants removed can go.
     for name in &manifest.current().deleting {
-        files::remove(&folders.segments.join(name))?;
+        files.remove(&folders.segments.join(name))?;
     }
-    Ok(Recovered { manifest, quarantined })
+    findings.iter_mut().for_each(|finding| finding.mended = !finding.kind.is_note());
+    Ok(Recovered { manifest, findings })
 }
 
 struct Recovery<'a> {
     folders: &'a Folders,
+    mode: Mode,
     next: Manifest,
+    /// Whether `next` is, word for word, the last manifest that was committed.
+    current: bool,
     /// The segments whose records are in others.
     superseded: BTreeSet<String>,
-    quarantined: u64,
+    findings: Vec<Finding>,
 }
 
-impl Recovery<'_> {
+impl<'a> Recovery<'a> {
+    fn new(folders: &'a Folders, mode: Mode) -> Recovery<'a> {
+        let (next, superseded) = (Manifest::default(), BTreeSet::new());
+        Recovery { folders, mode, next, current: false, superseded, findings: Vec::new() }
+    }
+
     /// The manifest to start from; `None`, if there is none that can be read.
     fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
-        let candidates = manifest::read(&self.folders.root)?;
-        let mut damaged = false;
-        for (path, found) in candidates {
-            match found {
-                Found::Sound(manifest) => {
-                    if damaged {
-                        log::warn!(file:% = path.display(); "the store goes on from its previous manifest");
-                    }
-                    return Ok(Some(manifest));
-                }
-                Found::TooNew(format) => return Err(OpenError::TooNew { path, format }),
-                Found::Damaged(reason) => {
-                    damaged = true;
-                    self.quarantine(&path, 0, &reason)?;
-                }
-                Found::Nothing => {}
+        let [(path, current), (previous_path, previous)] = manifest::read(&*self.folders.files, &self.folders.root)?;
+        self.current = matches!(current, Found::Sound(_));
+        let mut chosen = None;
+        match current {
+            Found::Sound(manifest) => chosen = Some(manifest),
+            Found::TooNew(format) => return Err(OpenError::TooNew { path, format }),
+            Found::Damaged(reason) => {
+                self.set_aside(Finding::new(
+                    &path,
+                    Kind::Damaged,
+                    reason,
+                    "it goes to quarantine; the previous one is taken",
+                ))?;
             }
+            Found::Nothing if matches!(previous, Found::Sound(_)) => {
+                let what = "it is missing; the previous one is whole";
+                self.findings.push(Finding::new(&path, Kind::Missing, what, "the previous one is taken"));
+            }
+            Found::Nothing => {}
         }
-        Ok(None)
+        match previous {
+            Found::TooNew(format) if chosen.is_none() => {
+                return Err(OpenError::TooNew { path: previous_path, format });
+            }
+            Found::Damaged(reason) => self.set_aside(Finding::new(&previous_path, Kind::Damaged, reason, SET_ASIDE))?,
+            Found::Sound(manifest) => chosen = chosen.or(Some(manifest)),
+            Found::TooNew(_) | Found::Nothing => {}
+        }
+        let unfinished = self.folders.root.join(manifest::NEXT);
+        if self.folders.files.exists(&unfinished)? {
+            self.remove_unfinished(&unfinished)?;
+        }
+        Ok(chosen)
     }
 
     /// Removes what was to be removed when the store stopped.
     fn finish_deletions(&mut self) {
-        let folder = &self.folders.segments;
-        self.next.deleting.retain(|name| {
-            let path = folder.join(name);
-            let removed = files::remove(&path);
-            if let Err(error) = &removed {
-                log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
+        let Folders { files, segments, .. } = self.folders;
+        for name in std::mem::take(&mut self.next.deleting) {
+            let path = segments.join(&name);
+            if files.exists(&path).unwrap_or(false) {
+                let what = "it is no longer used, and was to be removed";
+                self.findings.push(Finding::new(&path, Kind::Unfinished, what, "it is removed"));
             }
-            removed.is_err()
-        });
+            let removed = if self.mode == Mode::Mend { files.remove(&path) } else { Ok(()) };
+            if let Err(error) = removed {
+                log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
+                self.next.deleting.insert(name);
+            } else if self.mode == Mode::Check {
+                self.superseded.insert(name);
+            }
+        }
     }
 
     /// Drops listed segments that are not there as they were written.
@@ -125,17 +183,21 @@ impl Recovery<'_> {
         let mut sound = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            match files::size(&path)? {
-                Some(bytes) if bytes == info.bytes => sound.push(info),
-                Some(bytes) => {
-                    let reason = format!("it has {bytes} bytes of {}", info.bytes);
-                    self.quarantine(&path, info.rows, &reason)?;
+            match self.folders.files.size(&path)? {
+                Some(bytes) if bytes != info.bytes => {
+                    let what = format!("it has {bytes} bytes of {}", info.bytes);
+                    let lost = Loss::among(&info.spans(), Some(info.rows));
+                    let place = bytes.min(info.bytes);
+                    let finding = Finding::new(&path, Kind::Damaged, what, SET_ASIDE).losing(lost);
+                    self.set_aside(finding.at(place, info.bytes.abs_diff(bytes)))?;
                 }
-                // A compaction that the manifest does not know of may have taken it over; see below.
-                None => sound.push(info),
+                // One that is missing may have been taken over by a compaction that the manifest does not know of.
+                _ => sound.push(info),
             }
         }
-        self.superseded = sound.iter().flat_map(|info| info.replaces.iter().cloned()).collect();
+        // A salvage's input is the damaged file itself, which is kept.
+        let compactions = sound.iter().filter(|info| !info.salvage);
+        self.superseded.extend(compactions.flat_map(|info| info.replaces.iter().cloned()));
         self.next.segments = sound;
         Ok(())
     }
@@ -143,12 +205,15 @@ impl Recovery<'_> {
     /// Finds a place for every segment that is not listed.
     fn place_strays(&mut self) -> Result<(), OpenError> {
         let listed: BTreeSet<String> = self.next.segments.iter().map(|info| info.name.clone()).collect();
+        let removed: BTreeSet<PathBuf> = self.findings.iter().map(|finding| finding.file.clone()).collect();
         let mut strays = Vec::new();
-        for path in files::list_files_below(&self.folders.segments)? {
+        for path in self.list_files()? {
             let name = path.strip_prefix(&self.folders.segments).unwrap_or(&path).to_string_lossy().into_owned();
-            if !segment::is_segment(&path) {
-                files::remove(&path)?;
-            } else if !listed.contains(&name) && !self.next.deleting.contains(&name) {
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+                self.remove_unfinished(&path)?;
+            } else if !segment::is_segment(&path) {
+                self.findings.push(Finding::new(&path, Kind::Foreign, "it is no segment", "it is left alone"));
+            } else if !listed.contains(&name) && !self.next.deleting.contains(&name) && !removed.contains(&path) {
                 strays.push((path.file_name().map(ToOwned::to_owned), name, path));
             }
         }
@@ -160,41 +225,76 @@ impl Recovery<'_> {
         self.drop_missing()
     }
 
+    /// The files in the folders of days, in no order.
+    fn list_files(&self) -> io::Result<Vec<PathBuf>> {
+        let Folders { files, segments, .. } = self.folders;
+        let mut found = Vec::new();
+        for day in files.list(segments)?.into_iter().filter(|entry| entry.is_folder) {
+            let entries = files.list(&day.path)?.into_iter();
+            found.extend(entries.filter(|entry| !entry.is_folder).map(|entry| entry.path));
+        }
+        Ok(found)
+    }
+
     fn place(&mut self, name: String, path: &Path, covered: &mut BlockSet) -> Result<(), OpenError> {
-        let read = OpenSegment::open(path).and_then(|open| Ok((open.blocks()?, open)));
+        let read = OpenSegment::open(&*self.folders.files, path).and_then(|open| Ok((open.blocks()?, open)));
         let (blocks, open) = match read {
             Ok(read) => read,
-            Err(ReadError::Damaged(reason)) => return self.quarantine(path, 0, &reason),
+            Err(ReadError::Damaged(reason)) => {
+                // What was never in the manifest, the spool still has.
+                let lost = if self.current { Loss::none() } else { Loss::unknown() };
+                return self.set_aside(Finding::new(path, Kind::Damaged, reason, SET_ASIDE).losing(lost));
+            }
             Err(ReadError::TooNew(format)) => return Err(OpenError::TooNew { path: path.to_owned(), format }),
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
         let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment };
         if self.superseded.contains(&info.name) {
-            log::info!(file:% = path.display(); "a segment that was compacted into another is removed");
+            let what = "it was compacted into another segment";
+            self.findings.push(Finding::new(path, Kind::Unfinished, what, "it is removed"));
             self.superseded.extend(info.replaces);
-            return Ok(files::remove(path)?);
+            return if self.mode == Mode::Mend { Ok(self.folders.files.remove(path)?) } else { Ok(()) };
         }
         if self.next.segments.iter().any(|listed| info.replaces.contains(&listed.name)) {
-            log::info!(file:% = path.display(); "a compaction that a crash cut short is completed");
-            self.replace_inputs(&info);
+            let what = "it takes the place of others, and the manifest does not name it yet";
+            self.findings.push(Finding::new(path, Kind::Orphan, what, "it takes their place"));
+            self.replace_inputs(&info)?;
         } else if touches(covered, &blocks) {
-            return self.quarantine(path, info.rows, "its records are in the store already, or were deleted");
+            let what = "its records are in the store already, or were deleted";
+            return self.set_aside(Finding::new(path, Kind::Doubled, what, SET_ASIDE));
         } else {
-            log::info!(file:% = path.display(), records = info.rows; "a segment that a crash kept from the manifest is adopted");
+            let what = format!("the manifest does not name it; it has {} records", info.rows);
+            self.findings.push(Finding::new(path, Kind::Orphan, what, "it is adopted"));
         }
         covered.extend(&blocks);
         self.next.covered.extend(&blocks);
-        self.superseded.extend(info.replaces.iter().cloned());
+        if !info.salvage {
+            self.superseded.extend(info.replaces.iter().cloned());
+        }
         self.next.segments.push(info);
         Ok(())
     }
 
-    /// Takes the inputs of a compaction out of the list. Their files go once the manifest says so.
-    fn replace_inputs(&mut self, output: &SegmentInfo) {
-        let inputs = |info: &SegmentInfo| output.replaces.contains(&info.name);
-        let names = self.next.segments.iter().filter(|info| inputs(info)).map(|info| info.name.clone());
-        self.next.deleting.extend(names.collect::<Vec<_>>());
-        self.next.segments.retain(|info| !inputs(info));
+    /// Takes the inputs of a compaction or salvage out of the list. The files of a compaction's go once the manifest says
+    /// so, and damaged ones are set aside.
+    fn replace_inputs(&mut self, output: &SegmentInfo) -> Result<(), OpenError> {
+        let (inputs, kept) = std::mem::take(&mut self.next.segments)
+            .into_iter()
+            .partition::<Vec<_>, _>(|info| output.replaces.contains(&info.name));
+        self.next.segments = kept;
+        for info in inputs {
+            let path = self.folders.segments.join(&info.name);
+            if !output.salvage {
+                self.next.deleting.insert(info.name);
+            } else if self.folders.files.exists(&path)? {
+                let lost =
+                    Loss::among(&info.spans().without(&output.spans()), Some(info.rows.saturating_sub(output.rows)));
+                self.set_aside(
+                    Finding::new(&path, Kind::Damaged, "what is whole of it is saved", SET_ASIDE).losing(lost),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything that is in the store, or was.
@@ -204,7 +304,7 @@ impl Recovery<'_> {
             let path = self.folders.segments.join(&info.name);
             // One that cannot be read now is found out by the first search; its blocks are in the manifest's set, if the
             // spool can still bring them.
-            if let Ok(blocks) = OpenSegment::open(&path).and_then(|open| open.blocks()) {
+            if let Ok(blocks) = OpenSegment::open(&*self.folders.files, &path).and_then(|open| open.blocks()) {
                 covered.extend(&blocks);
             }
         }
@@ -215,24 +315,29 @@ impl Recovery<'_> {
         let mut present = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            if files::size(&path)?.is_some() {
+            if self.folders.files.exists(&path)? {
                 present.push(info);
             } else {
-                self.quarantined += 1;
-                log::error!(file:% = path.display(), records = info.rows; "a segment is missing; its records are lost");
+                let lost = Loss::among(&info.spans(), Some(info.rows));
+                let finding = Finding::new(&path, Kind::Missing, "the file is missing", "the manifest forgets it");
+                self.findings.push(finding.losing(lost));
             }
         }
         self.next.segments = present;
         Ok(())
     }
 
-    fn quarantine(&mut self, path: &Path, rows: u64, reason: &str) -> Result<(), OpenError> {
-        let place = files::set_aside(path, &self.folders.quarantine)?;
-        self.quarantined += 1;
-        log::error!(
-            file:% = path.display(), quarantined_as:% = place.display(), records = rows, reason;
-            "a file of the store is set aside"
-        );
+    fn remove_unfinished(&mut self, path: &Path) -> Result<(), OpenError> {
+        self.findings.push(Finding::new(path, Kind::Unfinished, "its making was not finished", "it is removed"));
+        if self.mode == Mode::Mend { Ok(self.folders.files.remove(path)?) } else { Ok(()) }
+    }
+
+    fn set_aside(&mut self, mut finding: Finding) -> Result<(), OpenError> {
+        if self.mode == Mode::Mend {
+            let place = self.folders.files.set_aside(&finding.file, &self.folders.quarantine)?;
+            finding.remedy = format!("{} as {}", finding.remedy, place.display());
+        }
+        self.findings.push(finding);
         Ok(())
     }
 }

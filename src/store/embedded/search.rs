@@ -72,6 +72,8 @@ impl Failure {
     pub(super) fn of(segment: &Arc<Segment>, error: ReadError) -> Failure {
         match error {
             ReadError::Io(error) => Failure::Store(StoreError::Unavailable(error.to_string())),
+            // It is no damage, and its records must not seem to be lost.
+            error @ ReadError::TooNew(_) => Failure::Store(StoreError::Bug(format!("{}: {error}", segment.info.name))),
             error => Failure::Damaged(segment.clone(), error.to_string()),
         }
     }

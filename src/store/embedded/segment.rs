@@ -1,6 +1,6 @@
 //! Segments: immutable Parquet files of at most [`ROWS_MAX`] records.
 //!
-//! # Specification, format 1
+//! # Specification, format 2
 //!
 //! **Place.** `segments/DAY/NAME.parquet`; DAY is the UTC day of its records, or `late` for the rest of a flush that
 //! touched more than eight days. Folders are for people: only the bounds in the footer decide. NAME is 20 hexadecimal
@@ -10,7 +10,8 @@
 //! the record's id, then those of [`crate::batch`]. Rows are sorted by service, timestamp, id. A row group has at most
 //! 64k rows; pages are compressed with zstd. Between the last row group and Parquet's own footer stand *regions* of bytes
 //! that other readers pass by: the token filter of each row group ([`super::tokens`]), then the block set: the JSON of a
-//! [`BlockSet`] of exactly the records within. Each region has a CRC32C.
+//! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*
+//! ([`super::seal`]). Format 1 is the same without the seal; it is read, and written no more.
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
@@ -23,10 +24,12 @@
 //! in the manifest ([`super::manifest`]), which is the one commit point. What a crash leaves is told in
 //! [`super::recovery`].
 //!
-//! **Damage.** A region with a wrong checksum, a footer or page that cannot be decoded, a missing or shortened file: the
-//! segment goes to `quarantine/`, is reported, and the rest is searched without it.
+//! **Damage.** Bytes with a wrong checksum, a footer or page that cannot be decoded, a missing or shortened file: searches
+//! go on without the segment at once. It goes to `quarantine/`, and its row groups that are whole to a segment of their
+//! own ([`super::salvage`]). What is lost is reported.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -34,11 +37,15 @@ use serde::{Deserialize, Serialize};
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use super::extent::Extent;
-use super::files;
+use super::recovery::Folders;
 use crate::batch::BlockSet;
+use crate::files::Files;
 
 /// The number of the format that is written, and the highest that can be read.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+
+/// The format without a seal.
+pub(super) const UNSEALED_FORMAT: u32 = 1;
 
 /// How many records a segment has at most.
 pub(super) const ROWS_MAX: usize = 512 << 10;
@@ -83,6 +90,9 @@ pub(super) struct SegmentInfo {
     /// The names of the segments whose records it took over.
     #[serde(default)]
     pub(super) replaces: Vec<String>,
+    /// Whether that one was damaged, and this holds what could be saved of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) salvage: bool,
 }
 
 /// What retention goes by.
@@ -128,6 +138,18 @@ impl SegmentInfo {
     /// Whether the record `id` may be within.
     pub(super) fn may_have(&self, id: RecordId) -> bool {
         self.ids.iter().any(|range| range.run == id.run && (range.first..range.end).contains(&id.sequence))
+    }
+
+    /// The ids that may be within.
+    pub(super) fn spans(&self) -> BlockSet {
+        let mut spans = BlockSet::new();
+        self.ids.iter().for_each(|range| spans.insert_span(range.run, range.first, range.end));
+        spans
+    }
+
+    /// Whether `other` is of the same records.
+    pub(super) fn is_same(&self, other: &SegmentInfo) -> bool {
+        self.rows == other.rows && self.ids == other.ids && self.extent == other.extent
     }
 
     /// The folder that it stands in: a day, or `late`.
@@ -180,6 +202,7 @@ pub(super) fn id_ranges(blocks: &BlockSet) -> Vec<IdRange> {
 pub(super) struct Segment {
     pub(super) info: SegmentInfo,
     pub(super) path: PathBuf,
+    pub(super) files: Arc<dyn Files>,
     /// Nothing durable names it any more: the last one to let go removes the file.
     doomed: AtomicBool,
     /// A read found it damaged: it is to be set aside.
@@ -187,9 +210,9 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn new(folder: &Path, info: SegmentInfo) -> Segment {
-        let path = folder.join(&info.name);
-        Segment { info, path, doomed: AtomicBool::new(false), damaged: AtomicBool::new(false) }
+    pub(super) fn new(folders: &Folders, info: SegmentInfo) -> Segment {
+        let (path, files) = (folders.segments.join(&info.name), folders.files.clone());
+        Segment { info, path, files, doomed: AtomicBool::new(false), damaged: AtomicBool::new(false) }
     }
 
     /// Lets the file go with its last reader.
@@ -210,7 +233,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if self.doomed.load(Ordering::Acquire)
-            && let Err(error) = files::remove(&self.path)
+            && let Err(error) = self.files.remove(&self.path)
         {
             // The manifest keeps the name until the file is gone, so the next start removes it.
             log::warn!(file:% = self.path.display(), error:%; "cannot remove a segment that is no longer used");

@@ -1,7 +1,6 @@
 //! Writes segments.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
@@ -17,10 +16,12 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::extent::Extent;
-use super::files::{self, UNFINISHED};
+use super::recovery::{Folders, UNFINISHED};
+use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
+use crate::files::{FileWriter, Files};
 
 /// How many rows, and about how many bytes of memory, a row group has at most.
 const GROUP_ROWS: usize = 64 << 10;
@@ -41,6 +42,8 @@ pub(super) struct Draft<'a> {
     /// Exactly these records.
     pub(super) blocks: BlockSet,
     pub(super) replaces: Vec<String>,
+    /// Whether it holds what could be saved of a damaged segment.
+    pub(super) salvage: bool,
 }
 
 /// Why a segment could not be written.
@@ -69,30 +72,31 @@ impl WriteError {
     }
 }
 
-/// Writes a segment below `folder` and syncs it; after that it only lacks a place in the manifest.
-pub(super) fn write(folder: &Path, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+/// Writes a segment and syncs it; after that it only lacks a place in the manifest.
+pub(super) fn write(folders: &Folders, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+    let Folders { files, segments, .. } = folders;
     let name = segment::new_name(draft.day);
-    let path = folder.join(&name);
+    let path = segments.join(&name);
     let unfinished = path.with_extension(UNFINISHED);
-    let day = folder.join(draft.day);
-    files::create_folder(&day)?;
-    let written = write_file(&unfinished, name, draft).and_then(|info| {
-        files::rename(&unfinished, &path)?;
-        files::sync_folder(&day)?;
+    let day = segments.join(draft.day);
+    files.create_folder_durably(&day)?;
+    let written = write_file(&**files, &unfinished, name, draft).and_then(|info| {
+        files.rename_durably(&unfinished, &path)?;
         Ok(info)
     });
     if written.is_err() {
         // What cannot be removed now is removed by the next start.
-        let _ = files::remove(&unfinished);
-        let _ = files::remove(&path);
+        let _ = files.remove(&unfinished);
+        let _ = files.remove(&path);
     }
     written
 }
 
-fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
-    let Draft { records, rows, age, blocks, replaces, .. } = draft;
+fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+    let Draft { records, rows, age, blocks, replaces, salvage, .. } = draft;
     let columns = records.to_arrow()?;
-    let mut writer = ArrowWriter::try_new(files::create(path)?, columns.schema(), Some(properties(&columns)?))?;
+    let file = Sealing::new(FileWriter::new(files.create(path)?));
+    let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties(&columns)?))?;
     let row_bytes = records.size_bytes() / records.len().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
     let mut tokens = TokenFilterBuilder::default();
@@ -122,6 +126,7 @@ fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo
         age,
         ids: segment::id_ranges(&blocks),
         replaces,
+        salvage,
     };
     let blocks = write_region(&mut writer, &serde_json::to_vec(&blocks)?)?;
     finish(writer, Footer { format: FORMAT, writer: writer_version(), segment, row_groups, blocks })
@@ -132,14 +137,16 @@ fn writer_version() -> String {
     format!("sluice {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Writes the footer and syncs the file.
-fn finish(mut writer: ArrowWriter<File>, footer: Footer) -> Result<SegmentInfo, WriteError> {
+/// Writes the footer and the seal, and syncs the file.
+fn finish(mut writer: ArrowWriter<Sealing<FileWriter>>, footer: Footer) -> Result<SegmentInfo, WriteError> {
     let json = serde_json::to_string(&footer)?;
     writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), json));
+    writer.inner_mut().hold();
     writer.finish()?;
-    let file = writer.inner();
-    files::sync(file)?;
-    Ok(SegmentInfo { bytes: file.metadata()?.len(), ..footer.segment })
+    let sealing = writer.inner_mut();
+    let bytes = sealing.seal()?;
+    sealing.inner().file().sync()?;
+    Ok(SegmentInfo { bytes, ..footer.segment })
 }
 
 /// The footer's entry of a row group, whose filter has no place yet.
@@ -150,7 +157,7 @@ fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Optio
     Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None }, filter))
 }
 
-fn write_region(writer: &mut ArrowWriter<File>, bytes: &[u8]) -> Result<Region, std::io::Error> {
+fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> Result<Region, std::io::Error> {
     let offset = writer.bytes_written() as u64;
     writer.write_all(bytes)?;
     Ok(Region { offset, length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) })

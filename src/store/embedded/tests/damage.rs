@@ -1,0 +1,176 @@
+//! Damage of segments: never an altered record, and what is whole is saved.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::files::Disk;
+use crate::finding::Kind;
+use crate::store::embedded::reader::{OpenSegment, ReadError};
+use crate::store::embedded::salvage;
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let days = disk().list(&folder.join("segments")).unwrap().into_iter();
+    let mut files: Vec<_> = days.flat_map(|day| disk().list(&day.path).unwrap()).map(|entry| entry.path).collect();
+    files.sort();
+    files
+}
+
+fn quarantined(folder: &Path) -> usize {
+    disk().list(&folder.join("quarantine")).map_or(0, |entries| entries.len())
+}
+
+/// A store with one segment of these rows.
+fn filled(folder: &Path, rows: &[Row]) -> PathBuf {
+    let store = open(folder);
+    store.write(&block(0, rows)).unwrap();
+    store.engine.flush().unwrap();
+    segments(folder).remove(0)
+}
+
+fn read_all(path: &Path) -> Result<Vec<String>, ReadError> {
+    let open = OpenSegment::open(&Disk, path)?;
+    open.blocks()?;
+    let mut records = Vec::new();
+    for group in 0..open.footer.row_groups.len() {
+        records.extend(json(&open.all_rows(group)?));
+    }
+    Ok(records)
+}
+
+#[test]
+fn no_flipped_bit_of_a_segment_alters_a_record_and_the_inspection_sees_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = rows(0, 40);
+    rows.iter_mut().zip(0..).for_each(|(row, n)| row.attribute = Some(n * 77));
+    let path = filled(folder.path(), &rows);
+    let (bytes, whole) = (fs::read(&path).unwrap(), read_all(&path).unwrap());
+    assert!(salvage::inspect(&Disk, &path, None, &mut drop).unwrap().damage.is_none());
+    let copy = folder.path().join("copy.parquet");
+    for place in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[place] ^= 1 << (place % 8);
+        fs::write(&copy, flipped).unwrap();
+        match read_all(&copy) {
+            Ok(records) => assert_eq!(records, whole, "byte {place}"),
+            Err(error) => assert!(matches!(error, ReadError::Damaged(_)), "byte {place}: {error}"),
+        }
+        let inspection = salvage::inspect(&Disk, &copy, None, &mut drop).unwrap();
+        assert!(inspection.damage.is_some(), "byte {place} of {}", bytes.len());
+    }
+    for length in (0..bytes.len()).step_by(13) {
+        fs::write(&copy, &bytes[..length]).unwrap();
+        assert!(matches!(OpenSegment::open(&Disk, &copy), Err(ReadError::Damaged(_))), "cut at {length}");
+    }
+}
+
+#[test]
+fn the_whole_row_groups_of_a_damaged_segment_are_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = filled(folder.path(), &rows(0, 70_000));
+    let mut bytes = fs::read(&path).unwrap();
+    // A page of the first row group; the second one begins far behind it.
+    bytes[20_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+
+    let store = open(folder.path());
+    assert!(stored(&store).len() < 70_000, "the search goes on without the segment");
+    store.engine.set_damage_aside().unwrap();
+    assert_eq!(stored(&store), (65_536..70_000).collect::<Vec<_>>());
+    let damage = store.damage();
+    assert_eq!((damage.quarantined_files, damage.lost_records), (1, 65_536));
+    assert_eq!((quarantined(folder.path()), segments(folder.path()).len()), (1, 1));
+
+    // The spool may bring all of it again before it hears: what was durable stays settled.
+    store.write(&block(0, &rows(0, 70_000))).unwrap();
+    assert_eq!(stored(&store).len(), 4_464);
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(stored(&store), (65_536..70_000).collect::<Vec<_>>());
+    assert_eq!((quarantined(folder.path()), segments(folder.path()).len()), (1, 1));
+}
+
+#[test]
+fn a_salvage_that_a_crash_cut_short_is_completed_and_its_input_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = filled(folder.path(), &rows(0, 70_000));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let store = open(folder.path());
+    let info = store.engine.segments()[0].info.clone();
+    let saved = salvage::salvage(&store.engine.folders, &info).unwrap();
+    assert_eq!((saved.finding.kind, saved.finding.lost.records), (Kind::Damaged, Some(65_536)));
+    assert_eq!(saved.finding.offset, Some(20_000 / 4096 * 4096));
+    drop(store);
+
+    let store = open(folder.path());
+    assert_eq!(stored(&store), (65_536..70_000).collect::<Vec<_>>());
+    assert_eq!(segments(folder.path()).len(), 1);
+    let kept: Vec<_> = fs::read_dir(folder.path().join("quarantine")).unwrap().collect();
+    assert_eq!(fs::read(kept[0].as_ref().unwrap().path()).unwrap(), bytes);
+    drop(store);
+
+    // After the commit, but before the file was set aside.
+    fs::write(&path, &bytes).unwrap();
+    let store = open(folder.path());
+    assert_eq!(stored(&store), (65_536..70_000).collect::<Vec<_>>());
+    assert_eq!((quarantined(folder.path()), segments(folder.path()).len()), (2, 1));
+}
+
+#[test]
+fn a_segment_in_the_place_of_another_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for first in [10, 20] {
+        store.write(&block(first, &rows(first as i64 + 100, 10))).unwrap();
+        store.engine.flush().unwrap();
+    }
+    drop(store);
+    let files = segments(folder.path());
+    // Of equal length, as a rule: then it is the first search that notices, else the start.
+    fs::copy(&files[0], &files[1]).unwrap();
+    let store = open(folder.path());
+    assert_eq!(stored(&store), (10..20).collect::<Vec<_>>(), "no record twice");
+    store.engine.set_damage_aside().unwrap();
+    assert_eq!(stored(&store), (10..20).collect::<Vec<_>>());
+    assert_eq!(quarantined(folder.path()), 1);
+}
+
+#[test]
+fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = filled(folder.path(), &rows(0, 10));
+    super::super::testing::make_newer(&path);
+    fs::remove_file(folder.path().join("manifest")).unwrap();
+    let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
+    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 3, .. })));
+    assert!(path.exists());
+}
+
+#[test]
+fn a_store_of_format_1_is_read_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
+    for name in [
+        "manifest",
+        "segments/2024-10-07/01a1feb3a114cb45e1e8.parquet",
+        "segments/2024-10-07/01a1feb3a12b7ec8888c.parquet",
+    ] {
+        let target = folder.path().join(name);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(fixture.join("store").join(name), target).unwrap();
+    }
+    let expected = fs::read_to_string(fixture.join("records.ndjson")).unwrap();
+    let store = open(folder.path());
+    assert_eq!(search(&store, &everything()).json(), expected.lines().collect::<Vec<_>>());
+    store.write(&block(0, &rows(0, 10))).unwrap();
+    store.engine.flush().unwrap();
+    drop(store);
+    assert_eq!(stored(&open(folder.path())).len(), 50);
+    for path in segments(folder.path()).iter().filter(|path| path.to_string_lossy().contains("2024-10-07")) {
+        let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
+        let fault = inspection.damage.map(|damage| damage.finding(path).what);
+        assert_eq!((fault, inspection.format), (None, Some(1)));
+    }
+}
