@@ -12,17 +12,23 @@
 #![allow(dead_code)]
 
 mod context;
+mod damage;
+mod damage_harm;
+mod hand;
 mod kill;
 mod ledger;
 mod load;
+mod mongo_fault;
 mod once;
 mod options;
+mod poison;
 mod proxy;
 mod record;
 mod rss;
 mod shutdown;
 mod table;
 mod target;
+mod time;
 mod wire;
 
 /// What the other tests stand on too, which use more of it.
@@ -55,6 +61,7 @@ struct Scenario {
     run: fn(&mut Context) -> Result<Outcome, Stop>,
 }
 
+const EMBEDDED: &[Store] = &[Store::Embedded];
 const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
@@ -62,6 +69,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
+    Scenario { name: "damage", stores: EMBEDDED, run: damage::run },
+    Scenario { name: "poison", stores: BOTH, run: poison::run },
+    Scenario { name: "time", stores: BOTH, run: time::run },
 ];
 
 fn main() -> ExitCode {

@@ -152,6 +152,7 @@ impl Engine {
             let reason = state.trouble.clone().unwrap_or_else(|| "it is being flushed".to_owned());
             return Err(StoreError::Full(format!("the memory tier holds {used} bytes: {reason}")));
         }
+        let was_empty = state.oldest().is_none();
         if state.known.touches(block.id) {
             for (offset, rows) in missing(&state.known, block.id) {
                 Memory::chunks_of(&block.slice(offset, rows)).into_iter().for_each(|chunk| state.memory.push(chunk));
@@ -161,7 +162,8 @@ impl Engine {
         }
         state.known.insert(block.id);
         self.measure_memory(&state);
-        if self.is_full_enough(&state) {
+        // The thread reckons with the age of what is in memory: it must know when there is something again.
+        if was_empty || self.is_full_enough(&state) {
             self.wake.notify_all();
         }
         Ok(())
