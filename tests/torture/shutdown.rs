@@ -38,7 +38,7 @@ enum Harm {
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
         Store::Embedded => context.rounds(4, 100),
-        Store::Mongodb => context.rounds(3, 100),
+        Store::Mongodb => context.rounds(2, 100),
     };
     // Only a server of our own may be stopped; with one that was given the rest still holds.
     let mut mongo = match context.store {
@@ -62,8 +62,8 @@ fn folder(context: &mut Context, mut mongo: Option<&mut MongoServer>, rounds: u6
     let readers = Readers::start(&bed.route, &ledger, context.store);
     for round in 0..rounds {
         let harm = match (&mongo, round % 5) {
-            (Some(_), 1) => Harm::Frozen,
-            (Some(_), 2) => Harm::Down,
+            (Some(_), 0) => Harm::Down,
+            (Some(_), 2) => Harm::Frozen,
             _ => Harm::None,
         };
         stop_once(context, &bed, &ledger, mongo.as_deref_mut(), harm)?;
