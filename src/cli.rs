@@ -1,10 +1,12 @@
 //! The command line: subcommands, and a flag for every key of the configuration.
 
 mod health;
+mod http;
+mod requeue;
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::keys::KEYS;
 use crate::config::{ConfigError, Layers, Settings, StoreTarget};
@@ -12,6 +14,7 @@ use crate::store::mongodb::{MongoConfigError, MongoStore};
 use crate::telemetry::VERSION;
 
 pub use health::health;
+pub use requeue::{RequeueError, Requeued, requeue};
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -25,6 +28,24 @@ pub enum Task {
         /// The server's URL; by default, where the configuration says that it listens.
         url: Option<String>,
         /// The configuration, for that default.
+        start: Start,
+    },
+    /// Look at every byte of the data folder.
+    Fsck {
+        /// Whether what is wrong is mended.
+        repair: bool,
+        /// Whether the report is JSON.
+        json: bool,
+        /// The configuration, for the folder.
+        start: Start,
+    },
+    /// Offer dead letters to a running server again.
+    Requeue {
+        /// The server's URL; by default, where the configuration says that it listens.
+        url: Option<String>,
+        /// A file of dead letters; by default, all of the data folder.
+        file: Option<PathBuf>,
+        /// The configuration, for these defaults.
         start: Start,
     },
 }
@@ -54,6 +75,12 @@ pub fn read() -> Result<Task, ConfigError> {
     Ok(match name {
         "config" => Task::ShowConfig(start),
         "health" => Task::Health { url: matches.get_one::<String>("url").cloned(), start },
+        "fsck" => Task::Fsck { repair: matches.get_flag("repair"), json: matches.get_flag("json"), start },
+        "requeue" => Task::Requeue {
+            url: matches.get_one::<String>("url").cloned(),
+            file: matches.get_one::<PathBuf>("file").cloned(),
+            start,
+        },
         _ => Task::Serve(start),
     })
 }
@@ -75,7 +102,29 @@ pub fn command() -> Command {
                 .arg(check)
                 .args(flags()),
         )
-        .subcommand(Command::new("health").about("Asks a running server whether it is healthy").arg(url).args(flags()))
+        .subcommand(Command::new("health").about("Asks a running server whether it is healthy").arg(url.clone()).args(flags()))
+        .subcommand(
+            Command::new("fsck")
+                .about("Looks at every byte of the data folder, while no server runs on it")
+                .after_help("Exit codes, a sum as of fsck(8): 0 sound, 1 something was mended, 2 records are lost, 4 something is left as it is, 8 something cannot be read. Others: 64 a bad command line, 65 a server runs on the folder.")
+                .arg(Arg::new("repair").long("repair").num_args(0).action(ArgAction::SetTrue).help("Mend what is wrong; what may hold records goes to quarantine"))
+                .arg(Arg::new("json").long("json").num_args(0).action(ArgAction::SetTrue).help("Report as JSON"))
+                .args(flags()),
+        )
+        .subcommand(
+            Command::new("requeue")
+                .about("Offers dead letters to a running server again; what it refuses is kept")
+                .after_help("Exit codes: 0 all are accepted, 1 some are refused and kept, 64 a bad command line, 65 another requeue is at work, 69 the server takes nothing now (run it again), 74 a file cannot be read or written.")
+                .arg(url)
+                .arg(
+                    Arg::new("file")
+                        .long("file")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("A file of dead letters [default: all in dead-letter/ of the data folder]"),
+                )
+                .args(flags()),
+        )
 }
 
 /// The flags of all keys, and the one that names the file.

@@ -185,6 +185,17 @@ impl Finding {
     }
 }
 
+/// What a look at a part of the data folder has found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// How many files were read.
+    pub files: u64,
+    /// How many records in them are whole.
+    pub records: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
 #[cfg(test)]
 mod tests {
     use sluice_model::RunId;

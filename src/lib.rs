@@ -24,3 +24,4 @@ pub mod api;
 
 pub mod app;
 pub mod cli;
+pub mod fsck;

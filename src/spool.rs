@@ -9,6 +9,7 @@
 
 mod active;
 mod budget;
+mod check;
 mod clock;
 mod delivery;
 mod entry;
@@ -42,6 +43,7 @@ use sluice_model::{RecordId, RunId, Timestamp};
 use tokio::sync::oneshot;
 
 pub use budget::Reservation;
+pub use check::check;
 pub use entry::{Entry, IdempotencyKey, Ordinal, Receipt, SpoolError};
 pub use status::{Behind, LaneStatus, SpoolStatus};
 

@@ -4,10 +4,12 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod contract;
+mod fsck;
 mod http;
 mod lifecycle;
 mod mongodb;
 mod outage;
 mod producer;
+mod requeue;
 mod support;
 mod tidy;

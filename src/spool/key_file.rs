@@ -86,18 +86,36 @@ pub(super) fn write(files: &dyn Files, path: &Path, keys: &[KeyRecord]) -> std::
     files.write_whole(path, &mut [IoSlice::new(&header), IoSlice::new(&body)])
 }
 
-/// Reads a key file; `None`, if it is damaged.
-pub(super) fn read(files: &dyn Files, path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
-    let bytes = files.read(path)?;
-    Ok(decode(&bytes))
+/// What a key file is.
+#[derive(Debug)]
+pub(super) enum KeyFileState {
+    Whole(Vec<KeyRecord>),
+    Damaged,
+    /// Its version, which this program does not know.
+    Newer(u32),
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<KeyRecord>> {
+/// Reads a key file.
+pub(super) fn state(files: &dyn Files, path: &Path) -> std::io::Result<KeyFileState> {
+    let bytes = files.read(path)?;
+    Ok(decode(&bytes).unwrap_or(KeyFileState::Damaged))
+}
+
+/// Reads a key file; `None`, if it cannot be used.
+pub(super) fn read(files: &dyn Files, path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
+    match state(files, path)? {
+        KeyFileState::Whole(records) => Ok(Some(records)),
+        KeyFileState::Damaged | KeyFileState::Newer(_) => Ok(None),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<KeyFileState> {
     let (header, body) = bytes.split_at_checked(HEADER)?;
     let mut fields = unseal(MAGIC, header, HEADER)?;
     let (version, count, checksum) = (fields.u32()?, fields.u64()?, fields.u32()?);
-    let whole = version == VERSION
-        && body.len() as u64 == count.checked_mul(KeyRecord::BYTES as u64)?
-        && crc32c::crc32c(body) == checksum;
-    whole.then(|| KeyRecord::decode_all(body).collect())
+    if version > VERSION {
+        return Some(KeyFileState::Newer(version));
+    }
+    let whole = body.len() as u64 == count.checked_mul(KeyRecord::BYTES as u64)? && crc32c::crc32c(body) == checksum;
+    whole.then(|| KeyFileState::Whole(KeyRecord::decode_all(body).collect()))
 }

@@ -10,7 +10,7 @@ use log::{info, warn};
 use sluice_model::Timestamp;
 
 use super::delivery::{NewBlock, Place};
-use super::key_file::{self, KeyRecord};
+use super::key_file::{self, KeyFileState, KeyRecord};
 use super::quarantine::Reason;
 use super::scan::{self, Found};
 use super::segment::{BlockHeader, PAGE, Predecessor, SegmentHeader};
@@ -55,9 +55,14 @@ pub(super) fn key_path(folder: &Path, number: u64) -> PathBuf {
 pub(super) fn recover(shared: &Shared) -> Result<Recovered, SpoolError> {
     let folder = &shared.folder;
     let files = list(folder, &*shared.files).map_err(|error| open_error(folder, &error))?;
-    let key_numbers = files.get(KEY_FILE).cloned().unwrap_or_default();
-    let numbers = files.get(SEGMENT).cloned().unwrap_or_default();
-    recover_key_files(shared, &key_numbers);
+    let Listing { segments: numbers, key_files, unfinished, foreign } = files;
+    for path in unfinished {
+        shared.files.remove(&path).map_err(|error| open_error(&path, &error))?;
+    }
+    for path in foreign {
+        warn!(file:? = path; "the spool's folder holds a file that is not the spool's; it is left alone");
+    }
+    recover_key_files(shared, &key_files)?;
     let mut headers = BTreeMap::new();
     for number in &numbers {
         let path = segment_path(folder, *number);
@@ -83,37 +88,55 @@ pub(super) fn recover(shared: &Shared) -> Result<Recovered, SpoolError> {
     Ok(recovered)
 }
 
-/// The numbers of all files by the ending of their names, in order. Unfinished files are removed.
-fn list(folder: &Path, on: &dyn Files) -> io::Result<BTreeMap<String, Vec<u64>>> {
-    let mut files = BTreeMap::<String, Vec<u64>>::new();
+/// What stands in the spool's folder, in order.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub segments: Vec<u64>,
+    pub key_files: Vec<u64>,
+    pub unfinished: Vec<PathBuf>,
+    /// Files that are not the spool's.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Lists the folder.
+pub(super) fn list(folder: &Path, on: &dyn Files) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     for entry in on.list(folder)? {
         let path = entry.path;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let number = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 20);
         match (ending, number.and_then(|stem| stem.parse().ok())) {
-            (SEGMENT | KEY_FILE, Some(number)) => files.entry(ending.to_owned()).or_default().push(number),
-            (UNFINISHED, _) => on.remove(&path)?,
-            _ => warn!(file:? = path; "the spool's folder holds a file that is not the spool's; it is left alone"),
+            _ if entry.is_folder => listing.foreign.push(path),
+            (SEGMENT, Some(number)) => listing.segments.push(number),
+            (KEY_FILE, Some(number)) => listing.key_files.push(number),
+            (UNFINISHED, _) => listing.unfinished.push(path),
+            _ => listing.foreign.push(path),
         }
     }
-    files.values_mut().for_each(|numbers| numbers.sort_unstable());
-    Ok(files)
+    listing.segments.sort_unstable();
+    listing.key_files.sort_unstable();
+    Ok(listing)
 }
 
-fn recover_key_files(shared: &Shared, numbers: &[u64]) {
+fn recover_key_files(shared: &Shared, numbers: &[u64]) -> Result<(), SpoolError> {
     let now = shared.clock.now();
     for number in numbers {
         let path = key_path(&shared.folder, *number);
-        let records = key_file::read(&*shared.files, &path).unwrap_or(None).unwrap_or_else(|| {
-            set_key_file_aside(shared, &path);
-            locked(&shared.keys).lost(now);
-            Vec::new()
-        });
+        let records = match key_file::state(&*shared.files, &path) {
+            Ok(KeyFileState::Whole(records)) => records,
+            Ok(KeyFileState::Newer(version)) => return Err(open_error(&path, &scan::newer(version))),
+            Ok(KeyFileState::Damaged) | Err(_) => {
+                set_key_file_aside(shared, &path);
+                locked(&shared.keys).lost(now);
+                Vec::new()
+            }
+        };
         let newest = records.iter().map(|record| record.at).max().unwrap_or(Timestamp::MIN);
         shared.sweeper.adopt(KeyFile { number: *number, newest });
         let mut keys = locked(&shared.keys);
         records.iter().for_each(|record| drop(keys.commit(record, 0, 0, record.at.min(now))));
     }
+    Ok(())
 }
 
 fn set_key_file_aside(shared: &Shared, path: &Path) {

@@ -24,21 +24,45 @@ pub(super) enum Found {
     Bad(Range<u64>, Option<BlockHeader>),
 }
 
+/// What stands at the front of a segment.
+#[derive(Debug)]
+pub(super) enum HeaderState {
+    Whole(SegmentHeader),
+    /// It is that of the segment with this number.
+    Other(u64),
+    Damaged,
+    /// Its version, which this program does not know.
+    Newer(u32),
+}
+
 /// Reads only the header of a segment.
+pub(super) fn header_state(files: &dyn Files, path: &Path, number: u64) -> io::Result<HeaderState> {
+    let file = files.open(path, Access::Read)?;
+    let mut page = ZEROS;
+    let filled = file.read_at(&mut page, 0).unwrap_or(0);
+    Ok(match SegmentHeader::decode(page.get(..filled).unwrap_or_default()) {
+        Ok(header) if header.number == number => HeaderState::Whole(header),
+        Ok(header) => HeaderState::Other(header.number),
+        Err(HeaderError::Damaged) => HeaderState::Damaged,
+        Err(HeaderError::Version(version)) => HeaderState::Newer(version),
+    })
+}
+
+/// Reads only the header of a segment; `None`, if it has none that is its own.
 ///
 /// # Errors
 /// Where the file cannot be read, or a newer version of the program wrote it.
 pub(super) fn header(files: &dyn Files, path: &Path, number: u64) -> Result<Option<SegmentHeader>, String> {
-    let file = files.open(path, Access::Read).map_err(|error| error.to_string())?;
-    let mut page = ZEROS;
-    let filled = file.read_at(&mut page, 0).unwrap_or(0);
-    match SegmentHeader::decode(page.get(..filled).unwrap_or_default()) {
-        Ok(header) if header.number == number => Ok(Some(header)),
-        Ok(_) | Err(HeaderError::Damaged) => Ok(None),
-        Err(HeaderError::Version(version)) => {
-            Err(format!("it is of version {version} of the format, which this program does not know"))
-        }
+    match header_state(files, path, number).map_err(|error| error.to_string())? {
+        HeaderState::Whole(header) => Ok(Some(header)),
+        HeaderState::Other(_) | HeaderState::Damaged => Ok(None),
+        HeaderState::Newer(version) => Err(newer(version)),
     }
+}
+
+/// Says that a file is of a version that this program does not know.
+pub(super) fn newer(version: u32) -> String {
+    format!("it is of version {version} of the format, which this program does not know")
 }
 
 /// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for

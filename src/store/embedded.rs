@@ -11,6 +11,7 @@
 
 mod background;
 mod cache;
+mod check;
 mod compaction;
 mod engine;
 mod extent;
@@ -41,11 +42,12 @@ use prometheus_client::registry::Registry;
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use self::engine::Engine;
-use self::recovery::Folders;
+use self::recovery::{Folders, Mode};
 use super::{DamageReport, Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::Files;
+use crate::finding::Checked;
 use crate::query::Query;
 
 /// Why the store's folder cannot be used.
@@ -99,6 +101,16 @@ impl EmbeddedStore {
             _ => None,
         })?;
         Some(found.segments.iter().map(|segment| segment.rows).sum())
+    }
+
+    /// Looks at every byte of the store in `folder`, without opening it, and mends what is wrong, if it is asked to. The
+    /// server must not run.
+    ///
+    /// # Errors
+    /// [`OpenError`], where a newer Sluice wrote to the folder or the operating system could not do its part.
+    pub fn check(files: &Arc<dyn Files>, folder: &Path, mend: bool) -> Result<Checked, OpenError> {
+        let mode = if mend { Mode::Mend } else { Mode::Check };
+        check::check(&Folders::below(folder, files), mode)
     }
 
     fn end_thread(&self) {

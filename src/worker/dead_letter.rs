@@ -2,33 +2,52 @@
 //!
 //! `dead-letter/records.ndjson` has a line for each record, in the order in which they came:
 //!
-//! `{"id":"…","time":"…","reason":"…","record":{…}}`
+//! `{"id":"…","crc32c":"…","time":"…","reason":"…","record":{…}}`
 //!
-//! `id` comes first and is the record's id, `time` is when it was put here, `reason` is what the store said, and
+//! `id` comes first and is the record's id, `crc32c` is the CRC32C of the id and of all that follows the checksum's
+//! comma, as eight hexadecimal digits (lines of older versions have none), `time` is when it was put here, `reason` is what the store said, and
 //! `record` is the record as every answer shows it, so that it can be sent in again.
 //!
 //! - The lines of one call are written in one go and synced (`fsync`, and of the folder where the file is new) before
 //!   the call returns; only then may the spool forget the records.
 //! - All files of the folder together are at most [`BYTES_MAX`]; what does not fit stays in the spool.
-//! - The file may be moved away or deleted at any time: it is opened anew for each call.
+//! - The file may be moved away or deleted at any time: it is opened anew for each call, and a call that finds after its
+//!   sync that the name leads elsewhere writes its lines again. `sluice requeue` moves it to `requeue-….ndjson`, and
+//!   keeps what is refused in `refused-….ndjson`: these count too.
 //! - After a crash the spool may deliver records that lie here already. The ids of those whose run the spool still
 //!   holds are read back at start, so that they are not written twice. A last line without an end is left as it is, and
 //!   the next call begins a new one.
 
+mod check;
+mod line;
+
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_model::{RecordId, RunId, Timestamp};
 
+pub use check::check;
+pub use line::{Letter, LineError};
+
 use crate::batch::{Block, BlockId, BlockSet, RowWriter};
-use crate::files::{Access, File, FileReader, Files};
+use crate::files::{Access, Entry, File, FileReader, Files};
 
 /// How many bytes the folder may hold.
 pub const BYTES_MAX: u64 = 1 << 30;
 
-const FILE_NAME: &str = "records.ndjson";
-const ID_PREFIX: &[u8] = b"{\"id\":\"";
+/// The file that the server writes.
+pub const FILE_NAME: &str = "records.ndjson";
+
+/// What the names of all files with dead letters end with.
+pub const EXTENSION: &str = "ndjson";
+
+/// How long a line is at most; a record has at most 8 MiB.
+pub const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// How often lines are written again because their file was moved meanwhile.
+const MOVES_MAX: usize = 8;
 
 /// Why a record could not be put away.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +68,8 @@ pub(super) struct DeadLetters {
     files: Arc<dyn Files>,
     folder: PathBuf,
     bytes_max: u64,
-    records: u64,
+    /// Of each file: how long it was, and how many lines it had.
+    counted: BTreeMap<PathBuf, (u64, u64)>,
     /// Those of runs that the spool still holds.
     known: BlockSet,
 }
@@ -64,18 +84,49 @@ impl DeadLetters {
         files.create_folder_durably(folder)?;
         let opened = files.open(&folder.join(FILE_NAME), Access::Read);
         let (folder, known) = (folder.to_owned(), BlockSet::new());
-        let mut letters = DeadLetters { files, folder, bytes_max: BYTES_MAX, records: 0, known };
+        let mut letters = DeadLetters { files, folder, bytes_max: BYTES_MAX, counted: BTreeMap::new(), known };
         match opened {
             Ok(file) => letters.read_back(BufReader::new(FileReader::new(file)), open_runs)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
+        letters.count()?;
         Ok(letters)
     }
 
-    /// How many records were found at start and put here since.
+    /// How many records lie here, as of the last [`DeadLetters::count`].
     pub(super) fn records(&self) -> u64 {
-        self.records
+        self.counted.values().map(|(_, lines)| lines).sum()
+    }
+
+    /// Counts the records in all files of the folder; reads only what is new.
+    pub(super) fn count(&mut self) -> io::Result<()> {
+        let before = std::mem::take(&mut self.counted);
+        let letters = |entry: &Entry| !entry.is_folder && entry.path.extension().is_some_and(|end| end == EXTENSION);
+        for Entry { path, bytes, .. } in self.files.list(&self.folder)?.into_iter().filter(letters) {
+            let (from, lines) = before.get(&path).copied().filter(|(from, _)| *from <= bytes).unwrap_or_default();
+            let lines = lines + if from < bytes { self.count_lines(&path, from, bytes)? } else { 0 };
+            self.counted.insert(path, (bytes, lines));
+        }
+        Ok(())
+    }
+
+    /// How many lines end between two places of a file.
+    fn count_lines(&self, path: &Path, from: u64, to: u64) -> io::Result<u64> {
+        const CHUNK: u64 = 1 << 20;
+        let file = self.files.open(path, Access::Read)?;
+        let (mut position, mut lines) = (from, 0);
+        while position < to {
+            let mut chunk = vec![0; CHUNK.min(to - position) as usize];
+            let read = file.read_at(&mut chunk, position)?;
+            if read == 0 {
+                break;
+            }
+            chunk.truncate(read);
+            lines += memchr::memchr_iter(b'\n', &chunk).count() as u64;
+            position += read as u64;
+        }
+        Ok(lines)
     }
 
     /// The records that lie here, of the runs that the spool still holds.
@@ -102,7 +153,7 @@ impl DeadLetters {
         }
         self.append(&lines(block, fresh.iter().map(|(row, _)| *row), reason))?;
         fresh.iter().for_each(|(_, id)| self.known.insert(*id));
-        self.records += fresh.len() as u64;
+        self.count()?;
         Ok(fresh.len() as u64)
     }
 
@@ -111,6 +162,16 @@ impl DeadLetters {
         if held.saturating_add(lines.len() as u64) > self.bytes_max {
             return Err(DeadLetterError::Full { bytes: held });
         }
+        for _ in 0..MOVES_MAX {
+            if self.append_once(lines)? {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the file is moved away again and again").into())
+    }
+
+    /// Appends; says whether the file is still where it was.
+    fn append_once(&self, lines: &[u8]) -> Result<bool, DeadLetterError> {
         let path = self.folder.join(FILE_NAME);
         let (file, is_new) = match self.files.open(&path, Access::Write) {
             Ok(file) => (file, false),
@@ -130,15 +191,14 @@ impl DeadLetters {
         if is_new {
             self.files.sync_folder(&self.folder)?;
         }
-        Ok(())
+        Ok(self.files.size(&path)? == Some(file.size()?))
     }
 
     fn read_back(&mut self, mut file: impl BufRead, open_runs: &[RunId]) -> io::Result<()> {
         let mut line = Vec::new();
         while file.read_until(b'\n', &mut line)? > 0 {
             if line.ends_with(b"\n") {
-                self.records += 1;
-                let id = line_id(&line).filter(|id| open_runs.contains(&id.run));
+                let id = line::id(&line).filter(|id| open_runs.contains(&id.run));
                 if let Some(RecordId { run, sequence }) = id {
                     self.known.insert(BlockId { run, first: sequence, rows: 1 });
                 }
@@ -147,11 +207,6 @@ impl DeadLetters {
         }
         Ok(())
     }
-}
-
-fn line_id(line: &[u8]) -> Option<RecordId> {
-    let text = line.strip_prefix(ID_PREFIX)?.get(..RecordId::TEXT_LENGTH)?;
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// What ends a line that a crash has left without an end.
@@ -168,15 +223,15 @@ fn lines(block: &Block, rows: impl Iterator<Item = u32>, reason: &str) -> Vec<u8
     let writer = RowWriter::new(&records);
     let reason = serde_json::Value::from(reason).to_string();
     let now = Timestamp::now().to_string();
-    let mut out = Vec::new();
+    let (mut out, mut rest) = (Vec::new(), Vec::new());
     for row in rows.map(|row| row as usize) {
-        out.extend_from_slice(ID_PREFIX);
-        out.extend_from_slice(records.id(row).encode(&mut [0; RecordId::TEXT_LENGTH]).as_bytes());
-        for text in ["\",\"time\":\"", &now, "\",\"reason\":", &reason, ",\"record\":"] {
-            out.extend_from_slice(text.as_bytes());
+        rest.clear();
+        for text in ["\"time\":\"", &now, "\",\"reason\":", &reason, ",\"record\":"] {
+            rest.extend_from_slice(text.as_bytes());
         }
-        writer.write(row, &mut out);
-        out.extend_from_slice(b"}\n");
+        writer.write(row, &mut rest);
+        rest.push(b'}');
+        line::write(records.id(row).encode(&mut [0; RecordId::TEXT_LENGTH]), &rest, &mut out);
     }
     out
 }
@@ -244,7 +299,7 @@ mod tests {
     fn a_full_folder_takes_nothing_and_a_cleared_one_does() {
         let folder = tempfile::tempdir().unwrap();
         let mut letters = DeadLetters::open(Arc::new(Disk), folder.path(), &[]).unwrap();
-        letters.bytes_max = 400;
+        letters.bytes_max = 450;
         let block = block(1, 0, 9);
         letters.put(&block, &[0], "r").unwrap();
         let before = read(folder.path());

@@ -30,6 +30,13 @@ impl Server {
         Server::start_in(folder, args.iter().map(|arg| (*arg).to_owned()).collect())
     }
 
+    /// Starts a server on a data folder that is there.
+    pub fn start_on(data_dir: &Path) -> Server {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(data_dir, folder.path().join("data")).unwrap();
+        Server::start_in(folder, Vec::new())
+    }
+
     /// Kills the server, if it still runs, and starts it again on the same folder with the same arguments.
     pub fn start_again(self) -> Server {
         let args = self.args.clone();

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("input", 7),
     ("app", 8),
     ("cli", 8),
+    ("fsck", 8),
     ("main", 9),
 ];
 

@@ -32,7 +32,7 @@ use crate::files::Files;
 
 const FORMAT: u32 = 2;
 pub(super) const NAME: &str = "manifest";
-const PREVIOUS: &str = "manifest.previous";
+pub(super) const PREVIOUS: &str = "manifest.previous";
 pub(super) const NEXT: &str = "manifest.tmp";
 
 /// The state of the disk tier.

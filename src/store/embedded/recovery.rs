@@ -229,7 +229,12 @@ impl<'a> Recovery<'a> {
     fn list_files(&self) -> io::Result<Vec<PathBuf>> {
         let Folders { files, segments, .. } = self.folders;
         let mut found = Vec::new();
-        for day in files.list(segments)?.into_iter().filter(|entry| entry.is_folder) {
+        let days = match files.list(segments) {
+            // A look without mending makes no folders.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            days => days?,
+        };
+        for day in days.into_iter().filter(|entry| entry.is_folder) {
             let entries = files.list(&day.path)?.into_iter();
             found.extend(entries.filter(|entry| !entry.is_folder).map(|entry| entry.path));
         }

@@ -241,8 +241,12 @@ impl State {
                 }
             }
         }
-        self.parts.metrics.dead_letters.set(i64::try_from(self.parts.letters.records()).unwrap_or(i64::MAX));
+        self.show_letters();
         ended.into_iter().for_each(|id| self.end_if_over(id));
+    }
+
+    fn show_letters(&self) {
+        self.parts.metrics.dead_letters.set(i64::try_from(self.parts.letters.records()).unwrap_or(i64::MAX));
     }
 
     fn end_if_over(&mut self, id: BlockId) {
@@ -281,6 +285,11 @@ impl State {
 
     fn tick(&mut self) {
         self.ticked = Instant::now();
+        // What was moved away, or offered again, lies here no more.
+        if let Err(error) = self.parts.letters.count() {
+            debug!(error:%; "dead letters cannot be counted now");
+        }
+        self.show_letters();
         let open_runs = self.parts.spool.open_runs();
         self.parts.letters.retain_runs(&open_runs);
         self.reaccepted.retain_runs(|run| open_runs.contains(&run));
