@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_grows_old_by_the_steady_clock_whatever_the_system_s_clock_says() {
+        let mut keys = keys(100, 4);
+        for (key, system) in [(1, 5), (2, 5 - 86_400), (3, 5 + 86_400)] {
+            keys.commit(&record(key, system), 0, 1, at(5));
+        }
+        for key in 1..4 {
+            assert!(!is_free(&mut keys, key, 105));
+            assert!(is_free(&mut keys, key, 106));
+        }
+    }
+
+    #[test]
     fn a_failed_request_frees_its_key_and_tells_who_waits() {
         let mut keys = keys(100, 2);
         let key = IdempotencyKey { key: 7, request: 1 };

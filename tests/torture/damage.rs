@@ -1,9 +1,11 @@
 //! Damage on disk: of a used data folder one file after the other is flipped, cut, zeroed, removed, doubled, swapped or
 //! overwritten, and the server must start on what is left, answer with nothing but what was sent, and account for what
-//! is missing: in the log by file, offset and number of records, in `quarantine/`, in `/ready` and in the metrics.
+//! is missing: in the log by file, offset and number of records, in `quarantine/` and in `/ready`. `sluice fsck` says the
+//! same before the start, or mends it in the server's place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -33,14 +35,16 @@ struct Used {
     found: u64,
 }
 
-/// What a server's log says is lost.
+/// What a server's log, or `sluice fsck`, says is lost.
 #[derive(Debug, Default)]
 struct Reported {
     records: u64,
     /// Something is lost, and nobody knows how much.
     unknown: bool,
-    /// Lines that are above information.
+    /// Lines that are above information, or findings.
     lines: Vec<String>,
+    /// The exit code of `sluice fsck`.
+    code: Option<i32>,
 }
 
 /// Runs the scenario.
@@ -115,6 +119,8 @@ fn round(context: &mut Context, used: &Used, folder: u64) -> Result<(), Stop> {
     let files = files_below(&bed.data);
     let Some(done) = harm(&bed.data, &files, &mut context.rng) else { return Ok(()) };
     let told = format!("{:?} of {} (folder {folder}): {}", done.harm, done.file, done.how);
+    let checked = fsck(context, &bed, false, &told);
+    let mended = if context.rng.random() { Some(mend(context, &bed, &done, &told)) } else { None };
     let mut server = bed.spawn();
     if let Err(Stop::Failed(why)) = server.wait_ready() {
         let log = server.own_log();
@@ -129,7 +135,16 @@ fn round(context: &mut Context, used: &Used, folder: u64) -> Result<(), Stop> {
     let before = context.outcome.verdict.complaints.len();
     let first = read_until_settled(used, &server, &told)?;
     let reported = Reported::of(&server.own_log());
-    account(context, used, &server, &done, &told, &first, &reported);
+    if let Some(mended) = &mended {
+        context
+            .expect(reported.lines.is_empty(), || format!("{told}: mended, and yet a start says {:?}", reported.lines));
+        accounted(context, used, &done, &told, &first, mended);
+    } else {
+        account(context, used, &server, &done, &told, &first, &reported);
+        // What mending saves is not known before.
+        let warned = checked.unknown || checked.records > 0 || done.unseen || used.found <= first.found;
+        context.expect(warned, || format!("{told}: fsck speaks of no loss, but there is one: {:?}", checked.lines));
+    }
     server.stop().map_err(|stop| told_by(stop, &told))?;
     second_start(context, used, &bed, &told, &first)?;
     if context.outcome.verdict.complaints.len() > before {
@@ -158,7 +173,46 @@ fn read_until_settled(used: &Used, server: &Target, told: &str) -> Result<Verdic
     Err(Stop::failed(format!("{told}: no two readings say the same")))
 }
 
-/// What is missing is reported: in the log, in `/ready`, in the metrics, in quarantine.
+/// What is missing is reported.
+fn accounted(context: &mut Context, used: &Used, done: &Done, told: &str, first: &Verdict, reported: &Reported) {
+    let missing = used.found.saturating_sub(first.found);
+    let explained = reported.unknown || reported.records >= missing || done.unseen;
+    context.expect(explained, || {
+        format!("{told}: {missing} records are missing, {} are reported: {:?}", reported.records, reported.lines)
+    });
+}
+
+/// Runs `sluice fsck` on the folder.
+fn fsck(context: &mut Context, bed: &Bed, repair: bool, told: &str) -> Reported {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.args(["fsck", "--json"]).args(repair.then_some("--repair")).arg("--data-dir").arg(&bed.data);
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let code = output.status.code();
+    let lost = report["lost_unknown"] == true || report["lost_records"] != 0;
+    let agrees = code.is_some_and(|code| report["exit_code"] == code && (code & 2 != 0) == lost);
+    context.expect(agrees && !String::from_utf8_lossy(&output.stderr).contains("panicked"), || {
+        format!("{told}: fsck ended with {code:?}: {report} {}", String::from_utf8_lossy(&output.stderr))
+    });
+    Reported {
+        records: report["lost_records"].as_u64().unwrap_or(0),
+        unknown: report["lost_unknown"] == true,
+        lines: report["findings"].as_array().into_iter().flatten().map(Value::to_string).collect(),
+        code,
+    }
+}
+
+/// Mends the folder; afterwards it is sound.
+fn mend(context: &mut Context, bed: &Bed, done: &Done, told: &str) -> Reported {
+    let mended = fsck(context, bed, true, told);
+    let after = fsck(context, bed, false, told);
+    context.expect(after.code == Some(0) || done.harm == Harm::NewerFormat, || {
+        format!("{told}: fsck --repair did not mend it: {:?}, then {:?}", mended.lines, after.lines)
+    });
+    mended
+}
+
+/// What is missing is reported: in the log, in `/ready`, in quarantine.
 fn account(
     context: &mut Context,
     used: &Used,
@@ -171,10 +225,7 @@ fn account(
     let missing = used.found.saturating_sub(first.found);
     let ready = server.http().get("/ready").json();
     let (lost, quarantined) = (ready["lost_records"].as_u64(), ready["quarantined_files"].as_u64());
-    let explained = reported.unknown || reported.records >= missing;
-    context.expect(explained || done.unseen, || {
-        format!("{told}: {missing} records are missing, {} are reported: {:?}", reported.records, reported.lines)
-    });
+    accounted(context, used, done, told, first, reported);
     if missing == 0 || done.unseen {
         return;
     }

@@ -20,8 +20,10 @@ const HEADER: usize = 16;
 
 /// What is refused, and how; shared by all links.
 pub struct Fault {
-    /// Whether a document is refused.
+    /// Whether a document is refused, while there is a cause to.
     pub refuses: fn(&RawDocument) -> bool,
+    /// Whether there is one.
+    pub on: AtomicBool,
     /// Whether the whole command is, for the sake of one document; else the answer names the documents, and the others
     /// are written.
     pub whole: AtomicBool,
@@ -76,6 +78,9 @@ fn replies(pending: Pending) -> Meddler {
 
 /// What is done with a request other than to pass it on.
 fn meddle(fault: &Fault, pending: &Pending, message: &[u8]) -> Option<Act> {
+    if !fault.on.load(Ordering::Relaxed) {
+        return None;
+    }
     let (start, documents) = documents(message)?;
     let is_refused = |document: &&[u8]| RawDocument::from_bytes(*document).is_ok_and(fault.refuses);
     let at = |refused: bool| {

@@ -1,5 +1,6 @@
 //! Records that the store refuses for ever: they never hold up those behind them, end in `dead-letter/` once each with the
-//! reason, and everything else is found. The server is killed in the middle of it.
+//! reason, and everything else is found. The server is killed in the middle of it. Once the cause
+//! is gone, `sluice requeue` brings them into the store.
 //!
 //! Whatever is accepted fits into a document of MongoDB, so a proxy before the real server refuses some as a
 //! collection's validator or a smaller limit would. The embedded store refuses nothing: there the oddest records that
@@ -7,8 +8,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::RawDocument;
@@ -50,7 +52,7 @@ pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
 fn poisoned(context: &mut Context, uri: &str, whole: bool) -> Result<(), Stop> {
     let host = uri.split("//").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
     let upstream = host.parse().map_err(|_| Stop::skipped("the MongoDB server has no plain address"))?;
-    let fault = Arc::new(Fault { refuses, whole: AtomicBool::new(whole) });
+    let fault = Arc::new(Fault { refuses, on: AtomicBool::new(true), whole: AtomicBool::new(whole) });
     let of_links = fault.clone();
     let proxy = Proxy::start(move || Some(upstream), move || mongo_fault::link(&of_links));
     let bed = context.bed_on(&uri.replace(host, &proxy.address().to_string()), &words(ARGS));
@@ -78,8 +80,23 @@ fn poisoned(context: &mut Context, uri: &str, whole: bool) -> Result<(), Stop> {
     });
     let verdict = ledger.verify_with(&http, |client, number| client == POISONED && is_poison(number))?;
     context.expect(verdict.expired == total as u64, || format!("{} of {total} are not in the store", verdict.expired));
+    // Without its cause the poison is none.
+    fault.on.store(false, Ordering::Relaxed);
+    requeue(context, &bed, &http);
+    let verdict = ledger.verify(&http)?;
     context.settle(&bed, verdict);
     Ok(())
+}
+
+/// Offers the dead letters again, all of which are accepted.
+fn requeue(context: &mut Context, bed: &Bed, http: &Http) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.args(["requeue", "--url", http.url(), "--data-dir"]).arg(&bed.data);
+    let output = command.output().unwrap();
+    context.expect(output.status.success(), || {
+        format!("requeue ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr))
+    });
+    context.expect(letters(bed).is_empty(), || "requeue has left dead letters".to_owned());
 }
 
 fn refuses(document: &RawDocument) -> bool {
