@@ -16,6 +16,7 @@ mod context;
 mod damage;
 mod damage_harm;
 mod hand;
+mod judge;
 mod kill;
 mod ledger;
 mod load;
@@ -70,6 +71,7 @@ const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "judge", stores: &[Store::Embedded], run: judge::run },
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
