@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::server::Server;
+use crate::support::server::{Server, wait_for};
 
 /// How many records a batch has, and how many batches there are in each place.
 const BATCH: usize = 50;
@@ -42,7 +42,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap().is_dir() {
             true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+            false => double(&entry.path(), &to.join(entry.file_name())),
         }
     }
 }
@@ -83,6 +83,10 @@ fn flip(path: &Path, place: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[place] ^= 0x10;
     fs::write(path, bytes).unwrap();
+}
+
+fn double(path: &Path, to: &Path) {
+    fs::copy(path, to).unwrap();
 }
 
 fn cut(path: &Path, length: u64) {
@@ -144,7 +148,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a spool segment twice",
-        damage: |data| drop(fs::copy(log(data), data.join("spool/00000000000000000999.log")).unwrap()),
+        damage: |data| double(&log(data), &data.join("spool/00000000000000000999.log")),
         kind: "doubled",
         lost: Some(0),
         gone: 0,
@@ -172,10 +176,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a segment twice",
-        damage: |data| {
-            let twice = segment(data, 0).with_file_name("ffffffffffffffffffff.parquet");
-            drop(fs::copy(segment(data, 0), twice).unwrap());
-        },
+        damage: |data| double(&segment(data, 0), &segment(data, 0).with_file_name("ffffffffffffffffffff.parquet")),
         kind: "doubled",
         lost: Some(0),
         gone: 0,
@@ -240,6 +241,8 @@ fn each_damage_is_reported_mended_once_and_the_rest_is_served() {
         assert_eq!(*kind == "unfinished" || name.contains("gone"), clean["quarantined_files"] == 0, "{name}: {clean}");
 
         let server = Server::start_on(&data);
+        let drained = || server.http.get("/ready").json()["queue_records"] == 0;
+        wait_for("the spool to reach the store", || drained().then_some(()));
         let answer = server.http.get_with("/logs?fields=message", &[("accept", "text/csv")]);
         let found: Vec<_> = answer.text().lines().skip(1).map(str::to_owned).collect();
         assert_eq!(found.len(), messages.len() - gone, "{name}: {}", server.log());

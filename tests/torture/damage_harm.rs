@@ -53,6 +53,9 @@ pub struct Done {
     /// Whether nobody can tell it from what happens every day: a spool segment is gone, as one is whose blocks are all
     /// settled, or the end of the newest one is zeros, as it is before it is written.
     pub unseen: bool,
+    /// Whether it is the newest segment of the spool, whose end may be torn: what is torn was never acknowledged, so it is
+    /// set aside and told, but does not count as lost.
+    pub may_be_torn: bool,
 }
 
 /// Does some harm to some file; nothing, if that kind cannot be done to it.
@@ -107,7 +110,7 @@ pub fn harm(data: &Path, files: &[PathBuf], rng: &mut SmallRng) -> Option<Done> 
     let of_newest = newest_of_spool == Some(&path);
     let unseen = is_kind(&path, "log") && (kind == Harm::Remove || (of_newest && cut_short(&bytes, &changed)));
     let file = path.strip_prefix(data).unwrap().display().to_string();
-    Some(Done { harm: kind, file, names, how, unseen })
+    Some(Done { harm: kind, file, names, how, unseen, may_be_torn: of_newest })
 }
 
 /// Every kind of file has its turn, however many there are of each.
