@@ -10,6 +10,7 @@
 mod active;
 mod budget;
 mod check;
+mod clock;
 mod delivery;
 mod entry;
 #[cfg(any(test, fuzzing))]
@@ -49,6 +50,7 @@ pub use entry::{Entry, IdempotencyKey, Ordinal, Receipt, SpoolError};
 pub use status::{Behind, LaneStatus, SpoolStatus};
 
 use self::budget::Budget;
+use self::clock::SteadyClock;
 use self::delivery::Delivery;
 use self::index::Index;
 use self::keys::{Claim, Keys};
@@ -87,6 +89,8 @@ struct Shared {
     queue: Queue,
     index: Index,
     keys: Mutex<Keys>,
+    /// What the keys grow old by.
+    clock: SteadyClock,
     /// Why nothing can be written now.
     refusing: Mutex<Option<String>>,
     quarantine: Quarantine,
@@ -119,6 +123,7 @@ impl Spool {
             queue: Queue::default(),
             index: Index::new(settings.memory_bytes),
             keys: Mutex::new(Keys::new(settings)),
+            clock: SteadyClock::start(),
             refusing: Mutex::default(),
             quarantine: Quarantine::beside(files.clone(), folder),
             sweeper: Sweeper::default(),
@@ -158,7 +163,7 @@ impl Spool {
     /// [`SpoolError`]; nothing of the batch is kept then.
     pub async fn append(&self, entry: Entry) -> Result<Receipt, SpoolError> {
         let key = entry.key;
-        match key.map(|key| locked(&self.shared.keys).begin(key, Timestamp::now())).transpose()? {
+        match key.map(|key| locked(&self.shared.keys).begin(key, self.shared.clock.now())).transpose()? {
             Some(Claim::Done(receipt)) => return Ok(receipt),
             Some(Claim::Wait(outcome)) => {
                 let outcome = outcome.await.unwrap_or(Err(SpoolError::Closed));

@@ -5,6 +5,7 @@
 
 pub mod embedded;
 pub mod mongodb;
+mod retention_clock;
 
 use std::ops::ControlFlow;
 

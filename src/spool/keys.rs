@@ -36,7 +36,10 @@ enum State {
 struct Done {
     request: u128,
     first: RecordId,
+    /// When it was committed, by the system's clock: this is written to disk.
     at: Timestamp,
+    /// The same by the spool's steady clock: by this it grows old.
+    born: Timestamp,
     rows: u32,
     ordinal: Ordinal,
 }
@@ -45,6 +48,7 @@ struct Done {
 struct Place {
     key: u128,
     at: Timestamp,
+    born: Timestamp,
     /// The segment that holds the key. Segments follow one another as commits do.
     segment: u64,
 }
@@ -75,9 +79,9 @@ impl Keys {
     pub fn begin(&mut self, key: IdempotencyKey, now: Timestamp) -> Result<Claim, SpoolError> {
         self.expire(now);
         let (window, nanos) = (self.window_nanos, now.as_nanos());
-        let expired = |done: &Done| nanos.saturating_sub(done.at.as_nanos()) > window;
+        let expired = |done: &Done| nanos.saturating_sub(done.born.as_nanos()) > window;
         match self.states.get_mut(&key.key) {
-            // After a restart, or a leap of the clock, an expired key may stand behind one that is not.
+            // After a restart an expired key may stand behind one that is not.
             Some(State::Done(done)) if expired(done) => {
                 self.states.insert(key.key, State::Pending { request: key.request, waiting: Vec::new() });
                 Ok(Claim::Ours)
@@ -101,13 +105,13 @@ impl Keys {
         }
     }
 
-    /// Ends a request that was committed; returns who waits for it.
-    pub fn commit(&mut self, record: &KeyRecord, ordinal: Ordinal, segment: u64) -> Vec<Reply> {
+    /// Ends a request that was committed; returns who waits for it. `born` is when, by the spool's steady clock.
+    pub fn commit(&mut self, record: &KeyRecord, ordinal: Ordinal, segment: u64, born: Timestamp) -> Vec<Reply> {
         let KeyRecord { key, first, at, rows } = *record;
-        let done = Done { request: key.request, first, at, rows, ordinal };
+        let done = Done { request: key.request, first, at, born, rows, ordinal };
         let before = self.states.insert(key.key, State::Done(done));
-        self.order.push_back(Place { key: key.key, at, segment });
-        self.expire(at);
+        self.order.push_back(Place { key: key.key, at, born, segment });
+        self.expire(born);
         match before {
             Some(State::Pending { waiting, .. }) => waiting,
             _ => Vec::new(),
@@ -134,17 +138,18 @@ impl Keys {
     /// Forgets what is too old or too much, oldest first.
     pub fn expire(&mut self, now: Timestamp) {
         while let Some(oldest) = self.order.front().copied() {
-            let expired = now.as_nanos().saturating_sub(oldest.at.as_nanos()) > self.window_nanos;
+            let expired = now.as_nanos().saturating_sub(oldest.born.as_nanos()) > self.window_nanos;
             let surplus = self.order.len() > self.keys_max;
             if !expired && !surplus {
                 break;
             }
             self.order.pop_front();
             if !expired {
-                self.forgotten = Some(oldest.at);
+                self.forgotten = Some(oldest.born);
             }
             // The key may have been used anew since.
-            let same = |state: &State| matches!(state, State::Done(done) if done.at == oldest.at);
+            let same =
+                |state: &State| matches!(state, State::Done(done) if done.at == oldest.at && done.born == oldest.born);
             if self.states.get(&oldest.key).is_some_and(same) {
                 self.states.remove(&oldest.key);
             }
@@ -222,7 +227,7 @@ mod tests {
     fn keys_expire_by_age_and_by_number_and_the_covered_window_says_so() {
         let mut keys = keys(100, 2);
         for (key, seconds) in [(1, 0), (2, 10), (3, 20)] {
-            keys.commit(&record(key, seconds), 0, 1);
+            keys.commit(&record(key, seconds), 0, 1, at(seconds));
         }
         assert_eq!(keys.len(), 2);
         assert!(is_free(&mut keys, 1, 20));
@@ -232,6 +237,18 @@ mod tests {
         assert!(is_free(&mut keys, 2, 111));
         assert!(!is_free(&mut keys, 3, 120));
         assert_eq!(keys.covered_seconds(at(200)), 100.0);
+    }
+
+    #[test]
+    fn a_key_grows_old_by_the_steady_clock_whatever_the_system_s_clock_says() {
+        let mut keys = keys(100, 4);
+        for (key, system) in [(1, 5), (2, 5 - 86_400), (3, 5 + 86_400)] {
+            keys.commit(&record(key, system), 0, 1, at(5));
+        }
+        for key in 1..4 {
+            assert!(!is_free(&mut keys, key, 105));
+            assert!(is_free(&mut keys, key, 106));
+        }
     }
 
     #[test]

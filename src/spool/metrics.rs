@@ -10,7 +10,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use sluice_model::Timestamp;
 
 use super::lane::Lane;
 use super::{Shared, locked};
@@ -74,7 +73,7 @@ impl Collector for State {
         let Some(shared) = self.0.upgrade() else { return Ok(()) };
         let (keys, covered) = {
             let keys = locked(&shared.keys);
-            (keys.len(), keys.covered_seconds(Timestamp::now()))
+            (keys.len(), keys.covered_seconds(shared.clock.now()))
         };
         let segments = shared.index.segments(|segments| segments.len());
         for (name, help, value) in [

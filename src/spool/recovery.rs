@@ -119,7 +119,7 @@ pub(super) fn list(folder: &Path, on: &dyn Files) -> io::Result<Listing> {
 }
 
 fn recover_key_files(shared: &Shared, numbers: &[u64]) -> Result<(), SpoolError> {
-    let now = Timestamp::now();
+    let now = shared.clock.now();
     for number in numbers {
         let path = key_path(&shared.folder, *number);
         let records = match key_file::state(&*shared.files, &path) {
@@ -134,7 +134,7 @@ fn recover_key_files(shared: &Shared, numbers: &[u64]) -> Result<(), SpoolError>
         let newest = records.iter().map(|record| record.at).max().unwrap_or(Timestamp::MIN);
         shared.sweeper.adopt(KeyFile { number: *number, newest });
         let mut keys = locked(&shared.keys);
-        records.iter().for_each(|record| drop(keys.commit(record, 0, 0)));
+        records.iter().for_each(|record| drop(keys.commit(record, 0, 0, record.at.min(now))));
     }
     Ok(())
 }
@@ -232,8 +232,9 @@ impl Reader<'_> {
         let block = NewBlock { id, lane, arrival, place, batch: None, committed: None };
         let ordinals = self.shared.index.publish(if id.rows > 0 { vec![block] } else { Vec::new() });
         let ordinal = ordinals.last().copied().unwrap_or(0);
+        let now = self.shared.clock.now();
         let mut known = locked(&self.shared.keys);
-        keys.iter().for_each(|record| drop(known.commit(record, ordinal, self.number)));
+        keys.iter().for_each(|record| drop(known.commit(record, ordinal, self.number, record.at.min(now))));
     }
 
     /// Copies bytes to quarantine and reports it.

@@ -56,7 +56,7 @@ impl Sweeper {
 fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) -> io::Result<()> {
     let records: Vec<KeyRecord> = {
         let mut keys = locked(&shared.keys);
-        keys.expire(Timestamp::now());
+        keys.expire(shared.clock.now());
         doomed.iter().flat_map(|(number, _)| keys.of_segment(*number)).collect()
     };
     let no_room = match write_keys(shared, key_files, &records) {
@@ -75,7 +75,7 @@ fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) 
     shared.budget.remove_used(doomed.iter().map(|(_, bytes)| bytes).sum());
     if no_room && write_keys(shared, key_files, &records).is_err() {
         // A full disk must drain all the same. This process still knows the keys; the next one will not.
-        locked(&shared.keys).lost(Timestamp::now());
+        locked(&shared.keys).lost(shared.clock.now());
     }
     Ok(())
 }
@@ -91,7 +91,9 @@ fn write_keys(shared: &Shared, key_files: &mut Vec<KeyFile>, records: &[KeyRecor
 /// Deletes expired key files, and merges the others if they are many.
 fn expire(shared: &Shared, key_files: &mut Vec<KeyFile>) -> io::Result<()> {
     let window = i64::try_from(shared.settings.idempotency_window.as_nanos()).unwrap_or(i64::MAX);
-    let oldest = Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_sub(window));
+    // Files say the system's time. A leap of it, either way, must not make a key that still counts be forgotten.
+    let now = Timestamp::now().min(shared.clock.now());
+    let oldest = Timestamp::from_nanos(now.as_nanos().saturating_sub(window));
     let (mut kept, mut dropped): (Vec<KeyFile>, Vec<KeyFile>) =
         key_files.iter().partition(|file| file.newest >= oldest);
     if kept.len() > KEY_FILES_MAX {

@@ -165,7 +165,7 @@ impl Writer {
             let ordinals = shared.index.publish(if id.rows > 0 { vec![new] } else { Vec::new() });
             let ordinal = ordinals.last().copied().unwrap_or(0);
             for record in records {
-                let waiting = locked(&shared.keys).commit(&record, ordinal, place.segment);
+                let waiting = locked(&shared.keys).commit(&record, ordinal, place.segment, shared.clock.now());
                 for reply in waiting {
                     let receipt = super::Receipt { first: record.first, rows: record.rows, replayed: true, ordinal };
                     // Whoever hung up finds the outcome by the key.

@@ -23,6 +23,7 @@ use sluice_model::{RecordId, Timestamp};
 
 use self::client::Connection;
 pub use self::client::MongoConfigError;
+use super::retention_clock::RetentionClock;
 use super::{Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{MongoSettings, RetentionSettings};
@@ -45,6 +46,7 @@ struct Shared {
     write_timeout: Duration,
     read_timeout: Duration,
     retention: Option<Duration>,
+    retention_clock: RetentionClock,
     metrics: Metrics,
     /// Whether the documents' `expire_at` is known to follow the present retention.
     ready: AtomicBool,
@@ -103,6 +105,7 @@ impl MongoStore {
             write_timeout: settings.write_timeout,
             read_timeout: settings.read_timeout,
             retention: retention.age,
+            retention_clock: RetentionClock::start(None),
             metrics: Metrics::register(registry),
             ready: AtomicBool::new(false),
         });
@@ -132,6 +135,7 @@ impl Store for MongoStore {
     /// Deletes by `expire_at`; by the timestamp alone, where no retention is set. Nothing, while a changed retention is
     /// still being applied.
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
+        let cutoff = self.shared.retention_clock.correct(cutoff);
         let expired = match self.shared.retention {
             Some(_) if !self.shared.ready.load(Ordering::Acquire) => return Ok(0),
             Some(age) => {

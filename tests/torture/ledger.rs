@@ -93,6 +93,12 @@ impl Ledger {
         self.accounts.lock().unwrap()[client][place].state = state;
     }
 
+    /// How many records of a client have been entered so far.
+    pub fn sent(&self, client: usize) -> u64 {
+        let accounts = self.accounts.lock().unwrap();
+        accounts.get(client).and_then(|account| account.last()).map_or(0, |last| last.first + last.count)
+    }
+
     /// How many records have been acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
         let accounts = self.accounts.lock().unwrap();

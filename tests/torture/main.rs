@@ -13,13 +13,18 @@
 
 mod breakers;
 mod context;
+mod damage;
+mod damage_harm;
+mod hand;
 mod judge;
 mod kill;
 mod ledger;
 mod load;
+mod mongo_fault;
 mod mongo_proxy;
 mod once;
 mod options;
+mod poison;
 mod proxy;
 mod record;
 mod rss;
@@ -27,6 +32,7 @@ mod shutdown;
 mod store_down;
 mod table;
 mod target;
+mod time;
 mod wire;
 
 /// What the other tests stand on too, which use more of it.
@@ -60,6 +66,7 @@ struct Scenario {
     run: fn(&mut Context) -> Result<Outcome, Stop>,
 }
 
+const EMBEDDED: &[Store] = &[Store::Embedded];
 const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
@@ -69,6 +76,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
     Scenario { name: "store-down", stores: &[Store::Mongodb], run: store_down::run },
+    Scenario { name: "damage", stores: EMBEDDED, run: damage::run },
+    Scenario { name: "poison", stores: BOTH, run: poison::run },
+    Scenario { name: "time", stores: BOTH, run: time::run },
 ];
 
 fn main() -> ExitCode {

@@ -46,6 +46,8 @@ pub enum Ages {
     Recent,
     /// On every day of the last three weeks, in any order.
     Scattered,
+    /// Also in 1970 and in 2200, and off by a day, as senders' clocks are; one in eight has no time of its own.
+    Wild,
     /// Those of clients with an odd number on one day two months ago, those of the others today.
     Cohorts,
 }
@@ -114,6 +116,7 @@ impl Run {
             Ages::Recent if rng.random_ratio(1, 16) => return None,
             Ages::Recent => rng.random_range(0..2 * DAY_NS),
             Ages::Scattered => rng.random_range(0..21 * DAY_NS),
+            Ages::Wild => return wild(self.now_ns, rng),
             Ages::Cohorts if client % 2 == 1 => 60 * DAY_NS + rng.random_range(0..HOUR_NS),
             Ages::Cohorts => rng.random_range(0..HOUR_NS / 60),
         };
@@ -129,6 +132,21 @@ impl Run {
     }
 }
 
+/// A time as some clock may say it.
+fn wild(now_ns: i64, rng: &mut SmallRng) -> Option<Timestamp> {
+    const YEAR_2200_NS: i64 = 7_258_118_400_000_000_000;
+    let within_ns = rng.random_range(0..DAY_NS);
+    let time_ns = match rng.random_range(0..8) {
+        0 => return None,
+        1 => within_ns,
+        2 => YEAR_2200_NS + within_ns,
+        3 => now_ns + within_ns,
+        4 => now_ns - DAY_NS - within_ns,
+        _ => now_ns - within_ns / 24,
+    };
+    Some(Timestamp::from_nanos(time_ns))
+}
+
 impl Record {
     /// What is sent: the attributes beside the fields.
     pub fn to_json(&self) -> Value {
@@ -136,7 +154,9 @@ impl Record {
         if let Some(timestamp) = self.timestamp {
             // Two of the ways in which a time can be said.
             let text = timestamp.to_string();
-            let said = if text.ends_with("5Z") { json!(timestamp.as_nanos()) } else { json!(text) };
+            // A number this large is one of nanoseconds, whatever the year.
+            let is_plain = timestamp.as_nanos() > 100_000_000_000_000_000;
+            let said = if text.ends_with("5Z") && is_plain { json!(timestamp.as_nanos()) } else { json!(text) };
             object.insert("timestamp".into(), said);
         }
         object.insert("level".into(), json!(self.level));

@@ -131,15 +131,20 @@ impl HalfSent {
         let body = ledger.run.record(HALF_SENT, first).to_json().to_string().into_bytes();
         let (half, rest) = body.split_at(body.len() / 2);
         let head = format!(
-            "POST /logs HTTP/1.1\r\nhost: torture\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST /logs HTTP/1.1\r\nhost: torture\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: {}\r\n\r\n",
             body.len()
         );
         let opened = Connection::open(server.address(), Duration::from_secs(20));
         let mut connection = opened.map_err(|_| Stop::failed("a running server does not take a connection"))?;
-        let written = connection.write(head.as_bytes()).and_then(|()| connection.write(half));
-        written.map_err(|error| Stop::failed(format!("a running server does not take a request: {error}")))?;
-        // The server has to have begun with it for it to be in hand.
-        thread::sleep(Duration::from_millis(30));
+        let written = connection.write(head.as_bytes());
+        // Only that tells that the server has the request in hand, and not the kernel on its behalf.
+        let begun =
+            written.map_err(|error| Lost::Unanswered(error.to_string())).and_then(|()| connection.read_continue());
+        begun.map_err(|lost| Stop::failed(format!("a running server does not take a request: {lost:?}")))?;
+        connection
+            .write(half)
+            .map_err(|error| Stop::failed(format!("a running server does not take a body: {error}")))?;
         Ok(HalfSent { connection, place, rest: rest.to_vec() })
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
-use sluice_model::RunId;
+use sluice_model::{RunId, Timestamp};
 
 use super::cache::Cache;
 use super::manifest::ManifestFile;
@@ -21,6 +21,7 @@ use super::{OpenError, flush};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::finding::{Finding, Kind};
+use crate::store::retention_clock::RetentionClock;
 use crate::store::{DamageReport, StoreError};
 
 /// What the store's handle and its thread share. Where both locks are held, `disk` was taken first.
@@ -28,6 +29,7 @@ pub(super) struct Engine {
     pub(super) folders: Folders,
     pub(super) settings: EmbeddedSettings,
     pub(super) retention: RetentionSettings,
+    pub(super) retention_clock: RetentionClock,
     pub(super) cache: Cache,
     pub(super) metrics: Metrics,
     /// What searches and writes see; held for moments only.
@@ -90,6 +92,7 @@ impl Engine {
     ) -> Result<Engine, OpenError> {
         let recovered = recovery::recover(&folders, Some(spooled_runs), Mode::Mend)?;
         let current = recovered.manifest.current();
+        let last_arrival = current.segments.iter().map(|info| info.age.arrival_max).max();
         let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders, info.clone())));
         let state = State {
             memory: Memory::default(),
@@ -108,6 +111,7 @@ impl Engine {
             folders,
             settings: settings.clone(),
             retention,
+            retention_clock: RetentionClock::start(last_arrival.map(Timestamp::from_nanos)),
             cache: Cache::default(),
             metrics,
             state: Mutex::new(state),
@@ -148,6 +152,7 @@ impl Engine {
             let reason = state.trouble.clone().unwrap_or_else(|| "it is being flushed".to_owned());
             return Err(StoreError::Full(format!("the memory tier holds {used} bytes: {reason}")));
         }
+        let was_empty = state.oldest().is_none();
         if state.known.touches(block.id) {
             for (offset, rows) in missing(&state.known, block.id) {
                 Memory::chunks_of(&block.slice(offset, rows)).into_iter().for_each(|chunk| state.memory.push(chunk));
@@ -157,7 +162,8 @@ impl Engine {
         }
         state.known.insert(block.id);
         self.measure_memory(&state);
-        if self.is_full_enough(&state) {
+        // The thread reckons with the age of what is in memory: it must know when there is something again.
+        if was_empty || self.is_full_enough(&state) {
             self.wake.notify_all();
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::segment::Segment;
 
 /// Deletes the segments that are before `cutoff` altogether; returns how many records they had.
 pub(super) fn delete_before(engine: &Engine, cutoff: Timestamp) -> io::Result<u64> {
+    let cutoff = engine.retention_clock.correct(cutoff);
     delete(engine, |segments| {
         let old = |segment: &&Arc<Segment>| segment.info.age.effective(engine.retention.age) < cutoff;
         segments.iter().filter(old).cloned().collect()

@@ -171,6 +171,22 @@ fn eight_small_segments_of_a_day_become_one() {
 }
 
 #[test]
+fn what_comes_after_a_pause_is_flushed_by_its_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = EmbeddedSettings { flush_age: Duration::from_millis(50), ..settings() };
+    let store = EmbeddedStore::open(&disk(), folder.path(), &settings, KEEP, &[], &mut Registry::default()).unwrap();
+    // By then the store's thread waits for its next round of housekeeping, which is half a minute away.
+    std::thread::sleep(Duration::from_millis(200));
+    let written = block(0, &rows(0, 3));
+    store.write(&written).unwrap();
+    let durable = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        store.durable().contains(written.id)
+    });
+    assert!(durable, "it waits for more than its age");
+}
+
+#[test]
 fn age_counts_from_the_timestamp_but_spares_what_has_just_arrived() {
     let folder = tempfile::tempdir().unwrap();
     let retention = RetentionSettings { age: Some(Duration::from_secs(7 * 86_400)), bytes: None };
