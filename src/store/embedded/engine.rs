@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::manifest::ManifestFile;
 use super::memory::{Chunk, Memory};
 use super::metrics::Metrics;
+use super::reader::{OpenSegment, ReadError};
 use super::recovery::{self, Folders};
 use super::search::Snapshot;
 use super::segment::{MEMORY_BYTES_MAX, ROWS_MAX, Segment, SegmentInfo};
@@ -199,13 +200,12 @@ impl Engine {
         self.wake.wait_timeout(state, period).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Notes that a segment cannot be read; the store's thread sets it aside.
+    /// Notes that a segment cannot be read; the store's thread looks at it again, and sets it aside if it is damaged.
     pub(super) fn report_damage(&self, segment: &Segment, reason: &str) {
         if segment.mark_damaged() {
-            self.metrics.segments_quarantined.inc();
             log::error!(
                 file:% = segment.path.display(), records = segment.info.rows, reason;
-                "a segment is damaged; searches go on without it"
+                "a segment cannot be read; searches go on without it"
             );
         }
         self.state().damage_found = true;
@@ -264,8 +264,7 @@ impl Engine {
         next.segments.retain(|info| !gone.contains(info.name.as_str()));
         next.segments.extend(added.iter().cloned());
         next.covered.extend(&covered);
-        let Folders { files, segments, .. } = &self.folders;
-        next.deleting.retain(|name| !matches!(files.size(&segments.join(name)), Ok(None)));
+        next.deleting.retain(|name| !self.folders.is_gone(name));
         next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
         disk.manifest.commit(next)?;
         let mut state = self.state();
@@ -298,15 +297,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets damaged segments aside.
+    /// Sets damaged segments aside, and takes up again those that can be read after all. One that the device cannot read
+    /// stays where it is, and is passed over by searches until it can.
     pub(super) fn set_damage_aside(&self) -> io::Result<()> {
         let mut disk = self.disk();
-        let damaged: Vec<_> = self.segments().iter().filter(|segment| segment.is_damaged()).cloned().collect();
+        let mut damaged: Vec<_> = self.segments().iter().filter(|segment| segment.is_damaged()).cloned().collect();
+        damaged.retain(|segment| self.is_lost(segment));
         if damaged.is_empty() {
             return Ok(());
         }
         self.commit(&mut disk, Change { set_aside: damaged.clone(), ..Change::default() })?;
         for segment in damaged {
+            self.metrics.segments_quarantined.inc();
             let Folders { files, quarantine, .. } = &self.folders;
             if files.exists(&segment.path)? {
                 let place = files.set_aside(&segment.path, quarantine)?;
@@ -314,6 +316,20 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether a segment that could not be read is damaged for good.
+    fn is_lost(&self, segment: &Segment) -> bool {
+        self.cache.forget(&segment.info.name);
+        match OpenSegment::open(&*self.folders.files, &segment.path).and_then(|open| open.verify()) {
+            Ok(()) => {
+                segment.mark_sound();
+                log::info!(file:% = segment.path.display(), records = segment.info.rows; "a segment can be read again");
+                false
+            }
+            Err(ReadError::Unreadable(_) | ReadError::Io(_)) => false,
+            Err(ReadError::Damaged(_) | ReadError::TooNew(_)) => true,
+        }
     }
 
     fn measure_memory(&self, state: &State) {

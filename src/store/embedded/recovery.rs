@@ -45,6 +45,16 @@ impl Folders {
         let (segments, quarantine) = (root.join("segments"), root.join("quarantine"));
         Folders { files: files.clone(), root: root.to_owned(), segments, quarantine }
     }
+
+    /// Whether a segment is gone for good: a power cut would not bring it back.
+    pub(super) fn is_gone(&self, name: &str) -> bool {
+        let path = self.segments.join(name);
+        let is_synced = |folder: &Path| match self.files.sync_folder(folder) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(()) => true,
+        };
+        matches!(self.files.size(&path), Ok(None)) && path.parent().is_none_or(is_synced)
+    }
 }
 
 /// A store as it is found, made whole.
@@ -119,11 +129,10 @@ impl Recovery<'_> {
         let Folders { files, segments, .. } = self.folders;
         self.next.deleting.retain(|name| {
             let path = segments.join(name);
-            let removed = files.remove(&path);
-            if let Err(error) = &removed {
+            if let Err(error) = files.remove(&path) {
                 log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
             }
-            removed.is_err()
+            !self.folders.is_gone(name)
         });
     }
 
@@ -184,6 +193,10 @@ impl Recovery<'_> {
             Ok(read) => read,
             Err(ReadError::Damaged(reason)) => return self.quarantine(path, 0, &reason),
             Err(ReadError::TooNew(format)) => return Err(OpenError::TooNew { path: path.to_owned(), format }),
+            Err(ReadError::Unreadable(error)) => {
+                log::error!(file:% = path.display(), error:%; "a segment cannot be read; it is left for the next start");
+                return Ok(());
+            }
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
         let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment };
