@@ -14,7 +14,7 @@ use crate::files::simulated::{Simulated, Snapshot, Totals};
 /// How many records a block has.
 const ROWS: u64 = 5;
 /// How many blocks a workload writes; enough for compactions.
-const BLOCKS: u64 = 20;
+const BLOCKS: u64 = 14;
 
 /// What is promised at some moment: sequences of records.
 #[derive(Debug, Clone, Default)]
