@@ -18,6 +18,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard
 
 use crate::config::Settings;
 use crate::error::{Problem, ProblemKind};
+use crate::files::Watched;
 use crate::ingest::Ingest;
 use crate::spool::Spool;
 use crate::telemetry::Metrics;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub workers: web::Data<Workers>,
     /// The configuration.
     pub settings: web::Data<Settings>,
+    /// The files, for what fails of them.
+    pub files: web::Data<Watched>,
     /// The metrics.
     pub metrics: web::Data<Metrics>,
 }
@@ -53,6 +56,7 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .app_data(parts.spool.clone())
         .app_data(parts.workers.clone())
         .app_data(parts.settings.clone())
+        .app_data(parts.files.clone())
         .app_data(parts.metrics.clone())
         .service(resource("/", &[GET]).route(get().to(status::index)))
         .service(resource("/health", &[GET]).route(get().to(status::health)))

@@ -2,6 +2,8 @@
 
 mod lock;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -103,6 +105,7 @@ impl App {
             spool: web::Data::from(spool.clone()),
             workers: web::Data::from(workers.clone()),
             settings: web::Data::new(settings.clone()),
+            files: web::Data::from(watched),
             metrics: web::Data::new(Metrics::new(registry)),
         };
         let server = serve(listener, settings, parts)?;

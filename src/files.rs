@@ -16,6 +16,8 @@
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod stream;
 mod watched;
 

@@ -65,8 +65,8 @@ use crate::batch::{Block, BlockId, BlockSet, LogBatch};
 use crate::config::SpoolSettings;
 use crate::files::Files;
 
-/// How often a block that cannot be read back is tried before it is set aside.
-const READ_ATTEMPTS: u8 = 3;
+/// How often a block that cannot be read back is tried, over some ten minutes, before it is set aside.
+const READ_ATTEMPTS: u32 = 64;
 /// How long a wait is at most, so that adding it to a moment cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(86_400);
 
@@ -177,7 +177,7 @@ impl Spool {
             None => {}
         }
         match self.shared.enqueue(entry, false) {
-            Ok(outcome) => outcome.await.unwrap_or(Err(SpoolError::Closed)),
+            Ok(outcome) => outcome.await.unwrap_or_else(|_| Err(self.shared.unanswered())),
             Err(error) => {
                 let waiting = key.map(|key| locked(&self.shared.keys).fail(key)).unwrap_or_default();
                 for reply in waiting {
@@ -286,6 +286,11 @@ impl Drop for Spool {
 type Outcome = oneshot::Receiver<Result<Receipt, SpoolError>>;
 
 impl Shared {
+    /// What a batch that got no answer is told.
+    fn unanswered(&self) -> SpoolError {
+        if self.queue.is_closed() { SpoolError::Closed } else { SpoolError::Failed("the writer failed".to_owned()) }
+    }
+
     /// Hands a batch to the writer.
     fn enqueue(&self, entry: Entry, fresh_run: bool) -> Result<Outcome, SpoolError> {
         let Entry { batch, mut reservation, key } = entry;

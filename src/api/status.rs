@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::params::Pairs;
 use crate::config::Settings;
 use crate::error::{Problem, ProblemBody};
+use crate::files::{Failure, Watched};
 use crate::ingest::Ingest;
 use crate::spool::{LaneStatus, Spool};
 use crate::telemetry::{Metrics, VERSION};
@@ -55,9 +56,10 @@ pub(super) async fn ready(
     spool: web::Data<Spool>,
     workers: web::Data<Workers>,
     ingest: web::Data<Ingest>,
+    files: web::Data<Watched>,
 ) -> Result<HttpResponse, Problem> {
     let reads = Pairs::parse(request.query_string(), &["for"])?.choice("for", &[("write", false), ("read", true)])?;
-    let report = Ready::of(&spool, &workers, &ingest);
+    let report = Ready::of(&spool, &workers, &ingest, &files);
     let ready = if reads == Some(true) { report.readable } else { report.writable };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !ready {
@@ -92,6 +94,26 @@ pub(super) struct Ready {
     quarantined_files: u64,
     /// Records that were found lost by damage since the start, as far as is known.
     lost_records: u64,
+    /// Steps on files that fail now, or did within the last minute; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    io_failures: Vec<IoFailure>,
+}
+
+/// A kind of step on files that failed of late.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IoFailure {
+    /// The folder below the data folder, or `other`.
+    #[schema(example = "spool")]
+    folder: &'static str,
+    #[schema(example = "sync")]
+    operation: &'static str,
+    /// What the operating system said last.
+    error: String,
+    /// How often it failed since it last was well.
+    count: u64,
+    seconds_ago: f64,
+    /// Whether no such step has succeeded since.
+    lasting: bool,
 }
 
 /// Something that the writing pool and the reading pool each have.
@@ -154,7 +176,7 @@ pub(super) struct RateReport {
 }
 
 impl Ready {
-    fn of(spool: &Spool, workers: &Workers, ingest: &Ingest) -> Ready {
+    fn of(spool: &Spool, workers: &Workers, ingest: &Ingest, files: &Watched) -> Ready {
         let spool = spool.status();
         let workers = workers.status();
         let [urgent, normal, bulk] = spool.lanes;
@@ -186,6 +208,7 @@ impl Ready {
             dead_letter_records: workers.dead_letters,
             quarantined_files: spool.quarantined_files.saturating_add(workers.damage.quarantined_files),
             lost_records: spool.lost_records.saturating_add(workers.damage.lost_records),
+            io_failures: files.failures().into_iter().map(IoFailure::from).collect(),
         }
     }
 }
@@ -197,6 +220,13 @@ impl From<BreakerState> for Breaker {
             BreakerState::Closed | BreakerState::HalfOpen => None,
         };
         Breaker { state: state.name(), retry_after_ms }
+    }
+}
+
+impl From<Failure> for IoFailure {
+    fn from(failure: Failure) -> Self {
+        let Failure { folder, operation, error, count, age, lasting } = failure;
+        IoFailure { folder, operation: operation.name(), error, count, seconds_ago: age.as_secs_f64(), lasting }
     }
 }
 

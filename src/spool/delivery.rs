@@ -10,6 +10,10 @@ use super::segments::Segments;
 use super::{Behind, LaneStatus, Ordinal};
 use crate::batch::{BlockId, BlockSet, LogBatch};
 
+/// How long a block rests that could not be read back: at first, and at most.
+const READ_REST_MIN: Duration = Duration::from_millis(10);
+const READ_REST_MAX: Duration = Duration::from_secs(10);
+
 /// Where a block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -54,7 +58,7 @@ struct Tracked {
     block: NewBlock,
     progress: Progress,
     memory_bytes: u64,
-    read_failures: u8,
+    read_failures: u32,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +82,8 @@ pub(super) struct State {
     /// The ordinal of the last block.
     pub last: Ordinal,
     memory_used: u64,
+    /// Blocks that could not be read back, and when they wait for the store again.
+    resting: Vec<(Instant, BlockId)>,
     /// How many blocks are written but not settled.
     written: u64,
     pub closed: bool,
@@ -109,6 +115,7 @@ impl State {
     }
 
     pub fn take(&mut self) -> Option<Delivery> {
+        self.wake_rested();
         for lane in Lane::ALL {
             let blocks = &self.blocks;
             let waits =
@@ -150,13 +157,30 @@ impl State {
         self.wait_again(id, VecDeque::push_front);
     }
 
-    pub fn read_failed(&mut self, id: BlockId) -> u8 {
-        self.wait_again(id, VecDeque::push_back);
-        let tracked = self.by_id.get(&id).and_then(|ordinal| self.blocks.get_mut(ordinal));
-        tracked.map_or(u8::MAX, |tracked| {
-            tracked.read_failures = tracked.read_failures.saturating_add(1);
-            tracked.read_failures
-        })
+    /// Lets a block rest that could not be read back, the longer the more often that happened; returns how often.
+    pub fn read_failed(&mut self, id: BlockId) -> u32 {
+        let Some(tracked) = self.by_id.get(&id).and_then(|ordinal| self.blocks.get_mut(ordinal)) else { return 0 };
+        let rest = READ_REST_MAX.min(READ_REST_MIN * 2_u32.saturating_pow(tracked.read_failures));
+        tracked.read_failures = tracked.read_failures.saturating_add(1);
+        let failures = tracked.read_failures;
+        self.resting.push((Instant::now() + rest, id));
+        failures
+    }
+
+    /// When the next block has rested.
+    pub fn rested_at(&self) -> Option<Instant> {
+        self.resting.iter().map(|(until, _)| *until).min()
+    }
+
+    fn wake_rested(&mut self) {
+        if self.resting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let (rested, resting) = std::mem::take(&mut self.resting).into_iter().partition(|(until, _)| *until <= now);
+        self.resting = resting;
+        let rested: Vec<(Instant, BlockId)> = rested;
+        rested.into_iter().for_each(|(_, id)| self.wait_again(id, VecDeque::push_back));
     }
 
     fn wait_again(&mut self, id: BlockId, put: impl Fn(&mut VecDeque<Ordinal>, Ordinal)) {

@@ -53,10 +53,12 @@ impl Index {
             if let Some(delivery) = state.take() {
                 return Some(delivery);
             }
-            let wait = deadline.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
+            let now = Instant::now();
+            if deadline <= now {
                 return None;
             }
+            let until = state.rested_at().map_or(deadline, |rested| rested.min(deadline));
+            let wait = until.saturating_duration_since(now);
             (state, _) = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -74,9 +76,9 @@ impl Index {
         self.wake.notify_all();
     }
 
-    /// Counts a failure to read a block back and returns how many there were; the block is delivered again, last of its
-    /// lane.
-    pub fn read_failed(&self, id: BlockId) -> u8 {
+    /// Counts a failure to read a block back and returns how many there were; the block is delivered again after a rest,
+    /// last of its lane.
+    pub fn read_failed(&self, id: BlockId) -> u32 {
         locked(&self.state).read_failed(id)
     }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::segment::PAGE;
 use crate::files::{self, Access, File, Files};
 
 /// Why bytes are set aside.
@@ -24,6 +23,24 @@ impl Reason {
             Reason::Torn => "torn",
             Reason::Damaged => "damaged",
         }
+    }
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// The original cannot be read; it may be sound, and readable one day.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// The copy cannot be written.
+    #[error("the copy cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<CopyError> for io::Error {
+    fn from(error: CopyError) -> Self {
+        let (CopyError::Unreadable(error) | CopyError::Io(error)) = error;
+        error
     }
 }
 
@@ -51,9 +68,9 @@ impl Quarantine {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Copies `range` of the file at `path` and makes the copy durable; returns where it is. What cannot be read is
-    /// zeros in the copy. The same bytes set aside again, by another start, are the same copy.
-    pub fn copy(&self, path: &Path, range: Range<u64>, stamp: u64, reason: Reason) -> io::Result<PathBuf> {
+    /// Copies `range` of the file at `path` and makes the copy durable; returns where it is. The same bytes set
+    /// aside again, by another start, are the same copy.
+    pub fn copy(&self, path: &Path, range: Range<u64>, stamp: u64, reason: Reason) -> Result<PathBuf, CopyError> {
         let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let target = self.folder.join(format!("{stem}.{stamp:016x}.{}.{}", range.start, reason.name()));
         if self.files.size(&target)? == Some(range.end - range.start) {
@@ -62,7 +79,7 @@ impl Quarantine {
         self.files.create_folder_durably(&self.folder)?;
         let unfinished = files::unfinished(&target);
         let copied = self.copy_bytes(&*self.files.open(path, Access::Read)?, &unfinished, range);
-        copied.and_then(|()| self.files.rename_durably(&unfinished, &target)).inspect_err(|_| {
+        copied.and_then(|()| Ok(self.files.rename_durably(&unfinished, &target)?)).inspect_err(|_| {
             // The next copy overwrites it.
             let _ = self.files.remove(&unfinished);
         })?;
@@ -70,20 +87,15 @@ impl Quarantine {
         Ok(target)
     }
 
-    fn copy_bytes(&self, from: &dyn File, to: &Path, range: Range<u64>) -> io::Result<()> {
+    fn copy_bytes(&self, from: &dyn File, to: &Path, range: Range<u64>) -> Result<(), CopyError> {
         let copy = self.files.create(to)?;
         let mut position = range.start;
         while position < range.end {
             let mut chunk = vec![0; CHUNK.min(range.end - position) as usize];
-            let mut page_at = position;
-            for page in chunk.chunks_mut(PAGE as usize) {
-                // A sector that cannot be read must not keep the others from being saved.
-                let _ = from.read_at(page, page_at);
-                page_at += page.len() as u64;
-            }
+            from.read_at(&mut chunk, position).map_err(CopyError::Unreadable)?;
             copy.write_at(&mut [IoSlice::new(&chunk)], position - range.start)?;
             position += chunk.len() as u64;
         }
-        copy.sync()
+        Ok(copy.sync()?)
     }
 }

@@ -88,6 +88,11 @@ impl Queue {
         self.wake.notify_all();
     }
 
+    /// Whether nothing more is let in.
+    pub fn is_closed(&self) -> bool {
+        locked(&self.state).closed
+    }
+
     /// Lets nothing more in, and drops what waits.
     pub fn abandon(&self) {
         let mut state = locked(&self.state);

@@ -11,7 +11,7 @@ use sluice_model::Timestamp;
 
 use super::delivery::{NewBlock, Place};
 use super::key_file::{self, KeyFileState, KeyRecord};
-use super::quarantine::Reason;
+use super::quarantine::{CopyError, Reason};
 use super::scan::{self, Found};
 use super::segment::{BlockHeader, PAGE, Predecessor, SegmentHeader};
 use super::segments::Segment;
@@ -125,10 +125,16 @@ fn recover_key_files(shared: &Shared, numbers: &[u64]) -> Result<(), SpoolError>
         let records = match key_file::state(&*shared.files, &path) {
             Ok(KeyFileState::Whole(records)) => records,
             Ok(KeyFileState::Newer(version)) => return Err(open_error(&path, &scan::newer(version))),
-            Ok(KeyFileState::Damaged) | Err(_) => {
+            Ok(KeyFileState::Damaged) => {
                 set_key_file_aside(shared, &path);
                 locked(&shared.keys).lost(now);
                 Vec::new()
+            }
+            Err(error) => {
+                warn!(file:? = path, error:%; "a key file cannot be read; it is kept for the next start");
+                locked(&shared.keys).lost(now);
+                shared.sweeper.adopt(KeyFile { number: *number, newest: now });
+                continue;
             }
         };
         let newest = records.iter().map(|record| record.at).max().unwrap_or(Timestamp::MIN);
@@ -186,7 +192,7 @@ impl Reader<'_> {
             }
         }
         let bytes = torn.map_or(end, |torn| torn.start).max(PAGE);
-        let abandoned = torn.is_some_and(|torn| !torn.cut) || claim.is_some_and(|claim| claim.abandoned);
+        let abandoned = torn.is_some_and(|torn| torn.stays) || claim.is_some_and(|claim| claim.abandoned);
         self.shared.budget.add_used(bytes);
         self.shared.index.segments(|segments| segments.resize(self.number, bytes));
         Ok(Predecessor { number: self.number, valid: bytes, abandoned })
@@ -203,15 +209,19 @@ impl Reader<'_> {
         let range = first.start..end;
         let start = range.start;
         let copied = self.set_aside(range, known.as_ref(), nonce, Reason::Torn);
+        if matches!(copied, Err(CopyError::Unreadable(_))) {
+            // It may be whole: the segment is kept, and its successor's header leaves it to the next start to read.
+            return Some(Torn { start: end, stays: false });
+        }
         let cut = copied.and_then(|()| {
             let file = self.shared.files.open(&self.path, Access::Write)?;
             file.truncate(start)?;
-            file.sync()
+            Ok(file.sync()?)
         });
         if let Err(error) = &cut {
             warn!(file:? = self.path, offset = start, error:%; "the torn end of a segment stays where it is");
         }
-        Some(Torn { start, cut: cut.is_ok() })
+        Some(Torn { start, stays: cut.is_err() })
     }
 
     /// Syncs what a killed process may have written but not synced: from now on it counts as accepted, and a key in it
@@ -238,7 +248,13 @@ impl Reader<'_> {
     }
 
     /// Copies bytes to quarantine and reports it.
-    fn set_aside(&self, range: Range<u64>, known: Option<&BlockHeader>, nonce: u64, reason: Reason) -> io::Result<()> {
+    fn set_aside(
+        &self,
+        range: Range<u64>,
+        known: Option<&BlockHeader>,
+        nonce: u64,
+        reason: Reason,
+    ) -> Result<(), CopyError> {
         let known = known.map(|header| header.id);
         report(self.shared, &self.path, self.number, range, known, nonce, reason)
     }
@@ -247,8 +263,8 @@ impl Reader<'_> {
 #[derive(Debug, Clone, Copy)]
 struct Torn {
     start: u64,
-    /// Whether it is cut off.
-    cut: bool,
+    /// Whether it could not be cut off.
+    stays: bool,
 }
 
 /// Copies bytes of a segment to quarantine, logs and counts it. A segment whose bytes could not be copied is kept.
@@ -260,7 +276,7 @@ pub(super) fn report(
     known: Option<BlockId>,
     nonce: u64,
     reason: Reason,
-) -> io::Result<()> {
+) -> Result<(), CopyError> {
     let (offset, bytes) = (range.start, range.end - range.start);
     let copy = shared.quarantine.copy(path, range, nonce, reason);
     if copy.is_err() {

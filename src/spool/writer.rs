@@ -1,6 +1,7 @@
 //! The writer: one thread that forms commit groups, makes them durable, and answers.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,13 +77,32 @@ impl Writer {
         loop {
             let wait = self.retry_at.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()).min(IDLE));
             match self.shared.queue.take(wait) {
-                Taken::Group(group) => self.commit(group),
+                Taken::Group(group) => self.survive(group),
                 Taken::Idle => self.idle(),
                 Taken::Closed => break,
             }
         }
         self.close_segment();
         self.shared.sweeper.sweep(&self.shared);
+    }
+
+    /// Commits a group; a panic is a failure of that group alone. Its senders learn of it by their replies being
+    /// dropped, and what it left in the segment counts as little as after a failed write.
+    fn survive(&mut self, group: Vec<Pending>) {
+        let keys: Vec<_> = group.iter().filter_map(|pending| pending.key).collect();
+        // The state that a panic leaves is made anew below: the segment, and the run, so that no id is given twice.
+        if catch_unwind(AssertUnwindSafe(|| self.commit(group))).is_err() {
+            error!("a commit of the spool panicked; its batches are refused");
+            let failure = self.abandon_segment(&io::Error::other("a panic, which is a bug"));
+            for key in keys {
+                // A key that was committed stays so.
+                let waiting = locked(&self.shared.keys).fail(key);
+                for reply in waiting {
+                    let _ = reply.send(Err(failure.clone()));
+                }
+            }
+            self.draw_run();
+        }
     }
 
     fn commit(&mut self, group: Vec<Pending>) {

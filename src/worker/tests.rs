@@ -2,6 +2,7 @@
 //! switched.
 
 mod faults;
+mod power_cut;
 mod reading;
 mod writing;
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::files::Operation;
+use crate::files::faulty::{EIO, Fault};
 
 #[test]
 fn a_thousand_requests_make_few_blocks_and_few_syncs() {
@@ -271,4 +272,48 @@ fn what_stays_in_memory_is_bounded_and_the_rest_is_read_back() {
         std::fs::write(file, "").unwrap();
     }
     assert_eq!(drain(&spool).len(), 300);
+}
+
+#[test]
+fn a_panic_fails_its_group_alone() {
+    let fixture = Fixture::new();
+    let spool = fixture.open();
+    let key = Some(IdempotencyKey { key: 1, request: 1 });
+    let before = append(&spool, batch(1), None).unwrap();
+    fixture.faults.add(Fault { operation: Operation::Sync, within: "spool", after: 0, times: 1, error: 0 });
+    assert!(matches!(append(&spool, batch(2), key), Err(SpoolError::Failed(_))));
+    eventually("it writes again", || append(&spool, batch(3), key).is_ok());
+    assert!(append(&spool, batch(3), key).unwrap().replayed);
+    let runs: Vec<_> = drain(&spool).iter().map(|(id, _)| id.run).collect();
+    assert_eq!(runs.len(), 4);
+    assert!(runs[1..].iter().all(|run| *run != before.first.run), "no id is given twice");
+    let killed = fixture.killed();
+    assert_eq!(drain(&killed.open()).len(), 4, "what the panic left does not come back");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_for_a_while_waits() {
+    let mut fixture = Fixture::new();
+    fixture.settings.memory_bytes = 0;
+    let spool = fixture.open();
+    append(&spool, batch_of(Severity::Info, &["unreadable".to_owned()]), None).unwrap();
+    fixture.faults.fail(Operation::Read, usize::MAX);
+    assert_eq!(spool.next(Duration::from_millis(100)).map(|block| block.id), None);
+    append(&spool, batch_of(Severity::Info, &["behind it".to_owned()]), None).unwrap();
+    fixture.faults.heal();
+    let found: Vec<_> = (0..2).flat_map(|_| records(&spool.next(Duration::from_secs(10)).unwrap())).collect();
+    assert_eq!(found.len(), 2);
+    assert!(fixture.quarantine().is_empty(), "a read error is no damage");
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_at_a_start_is_kept_for_the_next() {
+    let fixture = Fixture::new();
+    append(&fixture.open(), batch(3), None).unwrap();
+    fixture.faults.add(Fault { operation: Operation::Read, within: ".log", after: 1, times: usize::MAX, error: EIO });
+    let spool = fixture.open();
+    assert_eq!(drain(&spool).len(), 0);
+    fixture.faults.heal();
+    drop(spool);
+    assert_eq!(drain(&fixture.open()).len(), 3);
 }

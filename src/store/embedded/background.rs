@@ -10,7 +10,7 @@ use super::engine::{Engine, State};
 use super::{compaction, retention};
 
 /// How often retention and compaction are looked at, if no flush gives cause to.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
+const HOUSEKEEPING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// How long the thread waits after a failure: at first, and at most.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -107,6 +107,8 @@ fn flush(engine: &Engine) -> Result<(), String> {
 
 fn keep_house(engine: &Engine) -> Result<(), String> {
     engine.settle(&mut engine.disk()).map_err(|error| error.to_string())?;
+    // Those that the device could not read may be readable again.
+    engine.set_damage_aside().map_err(|error| error.to_string())?;
     retention::apply(engine).map_err(|error| error.to_string())?;
     compaction::compact(engine).map_err(|error| error.to_string())
 }

@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::manifest::ManifestFile;
 use super::memory::{Chunk, Memory};
 use super::metrics::Metrics;
+use super::reader::{OpenSegment, ReadError};
 use super::recovery::{self, Folders, Mode};
 use super::salvage::{self, SalvageError, Salvaged};
 use super::search::Snapshot;
@@ -208,12 +209,13 @@ impl Engine {
         self.wake.wait_timeout(state, period).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Notes that a segment cannot be read; the store's thread sets it aside, and saves what is whole of it.
+    /// Notes that a segment cannot be read; the store's thread looks at it again, and if it is damaged sets it aside and
+    /// saves what is whole of it.
     pub(super) fn report_damage(&self, segment: &Segment, reason: &str) {
         if segment.mark_damaged() {
             log::error!(
                 file:% = segment.path.display(), records = segment.info.rows, reason;
-                "a segment is damaged; searches go on without it until what is whole of it is saved"
+                "a segment cannot be read; searches go on without it"
             );
         }
         self.state().damage_found = true;
@@ -272,8 +274,7 @@ impl Engine {
         next.segments.retain(|info| !gone.contains(info.name.as_str()));
         next.segments.extend(added.iter().cloned());
         next.covered.extend(&covered);
-        let Folders { files, segments, .. } = &self.folders;
-        next.deleting.retain(|name| !matches!(files.size(&segments.join(name)), Ok(None)));
+        next.deleting.retain(|name| !self.folders.is_gone(name));
         next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
         disk.manifest.commit(next)?;
         let mut state = self.state();
@@ -306,11 +307,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets damaged segments aside, and puts what is whole of them in their place.
+    /// Sets damaged segments aside, and puts what is whole of them in their place; takes up again those that can be read
+    /// after all. One that the device cannot read stays where it is, and is passed over by searches until it can.
     pub(super) fn set_damage_aside(&self) -> Result<(), SalvageError> {
         let mut disk = self.disk();
         let segments = self.segments();
-        for segment in segments.iter().filter(|segment| segment.is_damaged()) {
+        for segment in segments.iter().filter(|segment| segment.is_damaged() && self.is_lost(segment)) {
             let Salvaged { segment: saved, mut finding } = salvage::salvage(&self.folders, &segment.info)?;
             let rows = saved.as_ref().map_or(0, |saved| saved.rows);
             let change = Change {
@@ -350,6 +352,20 @@ impl Engine {
     fn measure_quarantine(&self) {
         let files = self.folders.files.list(&self.folders.quarantine).map_or(0, |entries| entries.len());
         self.metrics.quarantined_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a segment that could not be read is damaged for good.
+    fn is_lost(&self, segment: &Segment) -> bool {
+        self.cache.forget(&segment.info.name);
+        match OpenSegment::open(&*self.folders.files, &segment.path).and_then(|open| open.verify()) {
+            Ok(()) => {
+                segment.mark_sound();
+                log::info!(file:% = segment.path.display(), records = segment.info.rows; "a segment can be read again");
+                false
+            }
+            Err(ReadError::Unreadable(_) | ReadError::Io(_)) => false,
+            Err(ReadError::Damaged(_) | ReadError::TooNew(_)) => true,
+        }
     }
 
     fn measure_memory(&self, state: &State) {

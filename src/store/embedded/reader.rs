@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
+use rustix::io::Errno;
 use sluice_model::{RecordId, RunId, Severity};
 
 use super::seal::{Seal, Tail};
@@ -50,6 +51,9 @@ pub(super) enum ReadError {
     /// A newer Sluice wrote it.
     #[error("it has format {0}, and this version reads up to {FORMAT}")]
     TooNew(u32),
+    /// The device cannot read it now; the segment may be sound.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
     /// The operating system could not do its part; the segment may be sound.
     #[error(transparent)]
     Io(io::Error),
@@ -57,11 +61,13 @@ pub(super) enum ReadError {
 
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
-        const EIO: i32 = 5;
-        let lost =
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
-                || error.raw_os_error() == Some(EIO);
-        if lost { ReadError::Damaged(error.to_string()) } else { ReadError::Io(error) }
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+                ReadError::Damaged(error.to_string())
+            }
+            _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => ReadError::Unreadable(error),
+            _ => ReadError::Io(error),
+        }
     }
 }
 
@@ -144,6 +150,16 @@ impl OpenSegment {
     /// The size of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.source.length
+    }
+
+    /// Reads all of it, to see that it can be.
+    pub(super) fn verify(&self) -> Result<(), ReadError> {
+        self.blocks()?;
+        for (index, group) in self.footer.row_groups.iter().enumerate() {
+            self.rows(index, BooleanBuffer::new_set(group.rows as usize))?;
+            group.tokens.map(|region| self.region(region)).transpose()?;
+        }
+        Ok(())
     }
 
     /// The records within, exactly.

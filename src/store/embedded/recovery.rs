@@ -50,6 +50,16 @@ impl Folders {
         let (segments, quarantine) = (root.join("segments"), root.join("quarantine"));
         Folders { files: files.clone(), root: root.to_owned(), segments, quarantine }
     }
+
+    /// Whether a segment is gone for good: a power cut would not bring it back.
+    pub(super) fn is_gone(&self, name: &str) -> bool {
+        let path = self.segments.join(name);
+        let is_synced = |folder: &Path| match self.files.sync_folder(folder) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(()) => true,
+        };
+        matches!(self.files.size(&path), Ok(None)) && path.parent().is_none_or(is_synced)
+    }
 }
 
 /// Whether anything is touched.
@@ -168,12 +178,15 @@ impl<'a> Recovery<'a> {
                 let what = "it is no longer used, and was to be removed";
                 self.findings.push(Finding::new(&path, Kind::Unfinished, what, "it is removed"));
             }
-            let removed = if self.mode == Mode::Mend { files.remove(&path) } else { Ok(()) };
-            if let Err(error) = removed {
-                log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
-                self.next.deleting.insert(name);
-            } else if self.mode == Mode::Check {
+            if self.mode == Mode::Check {
                 self.superseded.insert(name);
+                continue;
+            }
+            if let Err(error) = files.remove(&path) {
+                log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
+            }
+            if !self.folders.is_gone(&name) {
+                self.next.deleting.insert(name);
             }
         }
     }
@@ -251,6 +264,10 @@ impl<'a> Recovery<'a> {
                 return self.set_aside(Finding::new(path, Kind::Damaged, reason, SET_ASIDE).losing(lost));
             }
             Err(ReadError::TooNew(format)) => return Err(OpenError::TooNew { path: path.to_owned(), format }),
+            Err(ReadError::Unreadable(error)) => {
+                log::error!(file:% = path.display(), error:%; "a segment cannot be read; it is left for the next start");
+                return Ok(());
+            }
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
         let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment };

@@ -205,7 +205,7 @@ pub(super) struct Segment {
     pub(super) files: Arc<dyn Files>,
     /// Nothing durable names it any more: the last one to let go removes the file.
     doomed: AtomicBool,
-    /// A read found it damaged: it is to be set aside.
+    /// It could not be read: searches pass it over, and the store's thread finds out whether it is damaged.
     damaged: AtomicBool,
 }
 
@@ -223,6 +223,11 @@ impl Segment {
     /// Remembers damage; `true` the first time.
     pub(super) fn mark_damaged(&self) -> bool {
         !self.damaged.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes that back.
+    pub(super) fn mark_sound(&self) {
+        self.damaged.store(false, Ordering::Release);
     }
 
     pub(super) fn is_damaged(&self) -> bool {

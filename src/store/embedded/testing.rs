@@ -74,8 +74,17 @@ pub(super) fn open(folder: &Path) -> EmbeddedStore {
 
 /// A store without its thread: nothing happens but by a call.
 pub(super) fn open_with(folder: &Path, settings: &EmbeddedSettings, retention: RetentionSettings) -> EmbeddedStore {
-    let files: Arc<dyn Files> = Arc::new(Disk);
-    let folders = Folders::below(folder, &files);
+    open_in(&(Arc::new(Disk) as Arc<dyn Files>), folder, settings, retention)
+}
+
+/// The same on any file system.
+pub(super) fn open_in(
+    files: &Arc<dyn Files>,
+    folder: &Path,
+    settings: &EmbeddedSettings,
+    retention: RetentionSettings,
+) -> EmbeddedStore {
+    let folders = Folders::below(folder, files);
     let engine = Engine::open(folders, settings, retention, &[run()], &mut Registry::default()).unwrap();
     EmbeddedStore { engine: Arc::new(engine), thread: Mutex::new(None) }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod model;
+mod power_cut;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use sluice_model::{RunId, Timestamp};
 
 use super::testing::*;
 use super::{EmbeddedStore, compaction};
-use crate::batch::{BlockId, Records};
+use crate::batch::{Block, BlockId, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::{Disk, Files};
 use crate::query::{Order, Query};
