@@ -183,6 +183,10 @@ impl Scene {
     /// Waits until what came in the outage is in the store, while the load goes on: the urgent lane first, bulk too.
     fn recover(&self, context: &mut Context, harm: &str, length: Duration) -> Result<(), Stop> {
         let (began, limit) = (Instant::now(), 6 * length + Duration::from_secs(120));
+        let lane_bytes = |ready: &Value, lane: &str| ready["spool"]["lanes"][lane]["bytes"].as_u64().unwrap_or(0);
+        let backlog = self.http.get("/ready").json();
+        // No lane starves: a handful of bulk may well be through before much that is urgent.
+        let decides = lane_bytes(&backlog, "bulk") > lane_bytes(&backlog, "urgent");
         let mut caught_up: [Option<Duration>; 3] = [None; 3];
         while caught_up.contains(&None) {
             let ready = self.http.get("/ready").json();
@@ -200,7 +204,9 @@ impl Scene {
             thread::sleep(Duration::from_millis(20));
         }
         let [urgent, _, bulk] = caught_up.map(Option::unwrap_or_default);
-        context.expect(urgent <= bulk, || format!("{harm}: urgent caught up after {urgent:?}, bulk after {bulk:?}"));
+        context.expect(urgent <= bulk || !decides, || {
+            format!("{harm}: urgent caught up after {urgent:?}, bulk after {bulk:?}")
+        });
         context.say(format_args!("{harm}: urgent caught up after {urgent:.1?}, bulk after {bulk:.1?}"));
         self.wait_closed()
     }
