@@ -91,7 +91,7 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
     recovery.finish_deletions();
     recovery.check_listed()?;
     recovery.place_strays()?;
-    let Recovery { mut next, mut findings, .. } = recovery;
+    let Recovery { mut next, mut findings, current, .. } = recovery;
     if found.is_none() && !next.segments.is_empty() {
         let what = format!("it is lost; it can be built anew from {} segments", next.segments.len());
         findings.push(Finding::new(&folders.root.join(manifest::NAME), Kind::Missing, what, "it is built anew"));
@@ -103,7 +103,8 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
         return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), findings });
     }
     let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
-    if found.as_ref() != Some(&next) {
+    // What was read from the previous manifest is put in the place of the last one again.
+    if !current || found.as_ref() != Some(&next) {
         manifest.commit(next)?;
     }
     manifest.sync()?;
