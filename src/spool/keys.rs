@@ -245,10 +245,8 @@ mod tests {
         for (key, system) in [(1, 5), (2, 5 - 86_400), (3, 5 + 86_400)] {
             keys.commit(&record(key, system), 0, 1, at(5));
         }
-        for key in 1..4 {
-            assert!(!is_free(&mut keys, key, 105));
-            assert!(is_free(&mut keys, key, 106));
-        }
+        assert!((1..4).all(|key| !is_free(&mut keys, key, 105)));
+        assert!((1..4).all(|key| is_free(&mut keys, key, 106)));
     }
 
     #[test]
