@@ -52,11 +52,20 @@ fn clients() -> Vec<Client> {
     small.chain((0..4).map(|number| client(1..60, number, 400..1200))).collect()
 }
 
-/// The server stopped, frozen and killed.
+/// The server killed, stopped and frozen.
 fn away(context: &mut Context, mongo: &mut MongoServer) -> Result<(), Stop> {
     let bed = context.bed_on(&mongo.uri(), &words(ARGS));
     let scene = Scene::start(context, bed)?;
     let length = Duration::from_secs(context.pick(1, 60));
+
+    // First, because the server of the tests recovers slowly from a kill once it has much.
+    for _ in 0..context.pick(1, 10) {
+        thread::sleep(Duration::from_millis(context.rng.random_range(100..900)));
+        mongo.kill();
+        mongo.start_again();
+        context.outcome.rounds += 1;
+    }
+    scene.wait_closed()?;
 
     mongo.stop();
     scene.endure(context, "stopped", length)?;
@@ -70,13 +79,6 @@ fn away(context: &mut Context, mongo: &mut MongoServer) -> Result<(), Stop> {
         mongo.thaw();
         endured?;
         scene.recover(context, "frozen", length / 2)?;
-    }
-
-    for _ in 0..context.pick(1, 10) {
-        thread::sleep(Duration::from_millis(context.rng.random_range(100..900)));
-        mongo.kill();
-        mongo.start_again();
-        context.outcome.rounds += 1;
     }
     scene.finish(context)
 }
