@@ -41,9 +41,6 @@ pub fn check(log: &str, metrics: &str) -> Vec<String> {
         to.clone_into(state);
         *counts.entry((pool.clone(), to.clone())).or_default() += 1;
     }
-    if counts.is_empty() {
-        complaints.push("no breaker changed its state".to_owned());
-    }
     for ((pool, to), count) in counts {
         let labels = [format!("pool=\"{pool}\""), format!("to=\"{to}\"")];
         let line = metrics.lines().find(|line| {
