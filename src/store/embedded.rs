@@ -17,6 +17,7 @@ mod extent;
 mod fetch;
 mod files;
 mod flush;
+mod known;
 mod manifest;
 mod memory;
 mod metrics;
@@ -126,6 +127,10 @@ impl Store for EmbeddedStore {
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {
         let engine = &self.engine;
         search::get(&engine.snapshot(), &engine.cache, id, &|segment, why| engine.report_damage(segment, why))
+    }
+
+    fn unknown_attributes(&self, names: &[String]) -> Result<Vec<String>, StoreError> {
+        Ok(known::unknown_attributes(&self.engine.snapshot(), &self.engine.cache, names))
     }
 
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
