@@ -114,8 +114,7 @@ impl Term {
     pub fn matches(&self, message: &str) -> bool {
         match self.search {
             Search::Anchor(anchor) => self.matches_by_anchor(anchor, message),
-            Search::Bytes => memmem::find_iter(message.as_bytes(), &self.text)
-                .any(|start| self.is_bounded(message, start..start + self.text.len())),
+            Search::Bytes => self.matches_by_bytes(message),
             Search::Walk => self.matches_by_walk(message),
         }
     }
@@ -125,6 +124,20 @@ impl Term {
         let Search::Anchor(anchor) = self.search else { return None };
         let ascii = texts.is_ascii();
         (ascii || anchor.everywhere).then_some(Scan { term: self, texts, anchor, ascii })
+    }
+
+    fn matches_by_bytes(&self, message: &str) -> bool {
+        let mut from = 0;
+        // Occurrences may overlap: that the first has no boundaries says nothing of the next.
+        while let Some(found) = message.as_bytes().get(from..).and_then(|rest| memmem::find(rest, self.text.as_bytes()))
+        {
+            let start = from + found;
+            if self.is_bounded(message, start..start + self.text.len()) {
+                return true;
+            }
+            from = start + 1;
+        }
+        false
     }
 
     fn matches_by_anchor(&self, anchor: Anchor, message: &str) -> bool {

@@ -132,9 +132,12 @@ fn open_edges_are_parts_of_words() {
 
 #[test]
 fn the_case_counts_where_it_is_asked_for() {
-    for (term, message, expected) in
-        [("Time out", "a Time out", true), ("Time out", "a time out", false), ("Time", "Timeout", false)]
-    {
+    for (term, message, expected) in [
+        ("a a", "xa a a", true),
+        ("Time out", "a Time out", true),
+        ("Time out", "a time out", false),
+        ("Time", "Timeout", false),
+    ] {
         assert_eq!(Term::in_exact_case(term).matches(message), expected, "{term:?} in {message:?}");
     }
     assert_eq!(Term::in_exact_case("Time").tokens(), ["time"]);
@@ -142,6 +145,12 @@ fn the_case_counts_where_it_is_asked_for() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn the_exact_case_follows_the_same_rule(message in "[ab1 ._\u{1b}\\[m-]{0,14}", part in "[ab1 ._-]{1,4}") {
+        let found = Term::in_exact_case(&part).matches(&message);
+        prop_assert_eq!(found, Term::new(&part).matches(&message), "{:?} in {:?}", part, message);
+    }
 
     #[test]
     fn a_part_is_found_wherever_it_stands(
