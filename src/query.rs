@@ -2,23 +2,66 @@
 //!
 //! A [`Query`] is a [`Filter`], an order, a place to go on from and a limit. Every store answers it in the same way:
 //! what it cannot say exactly in its own terms it answers with a superset, which [`Filter::select`] finishes.
+//!
+//! # The language
+//!
+//! [`parse`] reads this grammar; [`lexer`] says what the pieces look like.
+//!
+//! ```text
+//! query      = [ any ] ;                                        an empty one is everything
+//! any        = all { ( "OR" | "|" | "||" ) all } ;
+//! all        = part { [ "AND" | "&" | "&&" ] part } ;
+//! part       = ( "NOT" | "!" | "-" ) part | "(" any ")" | condition | needle | "*" ;
+//! needle     = word | phrase | "pre*" | "*fix" | "*mid*" | word "~" [ "1" | "2" ] | regex ;
+//! phrase     = '"' text '"' [ "c" ] ;                           in it \" and \\ are the escapes; c: the case counts
+//! regex      = "/" expression "/" [ "c" ] ;
+//! condition  = field ":" ( needle | "*" )                       contains; is there
+//!            | field ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
+//!            | field ( "=~" | "!~" ) value                      an expression whose case counts
+//!            | field "in" "(" value { "," value } ")" ;
+//! field      = name | '"' text '"' ;
+//! value      = bare | '"' text '"' ;
+//! ```
+//!
+//! - Only upper-case words are operators. `-` and `!` mean NOT only before a letter, a quote, `(` or `/`. White space may
+//!   stand around a comparison's operator, on both sides, but not around `:`.
+//! - The fields `timestamp`, `level` (which is `severity`), `service`, `message`, `id` and `level_text` are those of every
+//!   record; any other name is an attribute's, and `attributes.NAME` always is.
+//! - `!=`, `!~` and NOT are negations of the whole condition: they find records without the field too.
+//! - A bare value may be a number, which equals the number and the text of that spelling, a time, a JSON word, or a
+//!   quantity (`1.5s`, `10MiB`); in quotes it is a text. `<` and its kin compare numbers and numeric texts, quantities,
+//!   times, else texts, and never values of different kinds.
 
 mod cursor;
+mod display;
 mod eval;
+mod explain;
+mod expr;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod fuzzy;
 mod lexer;
+mod literal;
+mod number;
 mod parser;
+mod pattern;
+mod quantity;
 mod term;
 mod time;
 pub mod token;
+mod verdict;
 
 use sluice_model::{RecordId, Severity, Timestamp};
 
 pub use cursor::{Cursor, CursorError};
-pub use parser::{ParseError, parse};
-pub use term::Term;
+pub use expr::{Columns, Comparison, Condition, Expr, Field, Needle, Test};
+pub use fuzzy::Fuzzy;
+pub use literal::Literal;
+pub use parser::{DEPTH_MAX, ParseError, QUERY_BYTES_MAX, REGEXES_MAX, TERM_BYTES_MAX, TERMS_MAX, parse};
+pub use pattern::{Pattern, REGEX_BYTES_MAX, REGEX_DEPTH_MAX};
+pub use term::{Edges, Term};
 pub use time::{Edge, TimeError, parse_time};
+pub use verdict::{Summary, Verdict};
 
 /// The moments from `start` to `end`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +88,14 @@ impl TimeRange {
 }
 
 /// A set of severities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeveritySet(u32);
 
 impl SeveritySet {
     /// No severity.
     pub const NONE: SeveritySet = SeveritySet(0);
     /// All six.
-    pub const ALL: SeveritySet = SeveritySet(u32::MAX);
+    pub const ALL: SeveritySet = SeveritySet(1 << 1 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 17 | 1 << 21);
 
     /// The set with `severity` in it too.
     #[must_use]
@@ -71,6 +114,12 @@ impl SeveritySet {
         SeveritySet(self.0 & other.0)
     }
 
+    /// What either set has.
+    #[must_use]
+    pub fn or(self, other: SeveritySet) -> SeveritySet {
+        SeveritySet(self.0 | other.0)
+    }
+
     /// Whether `severity` is in the set.
     pub fn contains(self, severity: Severity) -> bool {
         self.contains_number(severity.number())
@@ -83,7 +132,7 @@ impl SeveritySet {
 
     /// Whether all six are in the set.
     pub fn is_all(self) -> bool {
-        Severity::ALL.into_iter().all(|severity| self.contains(severity))
+        self == SeveritySet::ALL
     }
 }
 
@@ -96,14 +145,62 @@ pub struct Filter {
     pub severities: SeveritySet,
     /// Their service is one of these; any, if the list is empty.
     pub services: Vec<String>,
-    /// Each of these occurs in the message.
-    pub terms: Vec<Term>,
+    /// And this is true of them.
+    pub matching: Expr,
 }
 
 impl Default for Filter {
     /// Every record.
     fn default() -> Self {
-        Filter { range: TimeRange::ALL, severities: SeveritySet::ALL, services: Vec::new(), terms: Vec::new() }
+        Filter { range: TimeRange::ALL, severities: SeveritySet::ALL, services: Vec::new(), matching: Expr::All }
+    }
+}
+
+impl Filter {
+    /// The records that pass `expr` too. What it says of times, severities and services goes to the parts for these,
+    /// by which stores find records soonest.
+    #[must_use]
+    pub fn and(mut self, expr: &Expr) -> Filter {
+        let rest: Vec<Expr> = expr.conjuncts().iter().filter(|part| !self.absorb(part)).cloned().collect();
+        self.matching = Expr::all_of(std::iter::once(self.matching).chain(rest));
+        self
+    }
+
+    /// The columns that [`Filter::select`] looks at.
+    pub fn columns(&self) -> Columns {
+        let mut columns = self.matching.columns();
+        columns.timestamp |= self.range != TimeRange::ALL;
+        columns.severity |= !self.severities.is_all();
+        columns.service |= !self.services.is_empty();
+        columns
+    }
+
+    /// Makes a condition a part of the filter, if it is of a kind that has one.
+    fn absorb(&mut self, part: &Expr) -> bool {
+        match part {
+            Expr::Condition(Condition::Severity(set)) => self.severities = self.severities.and(*set),
+            Expr::Condition(Condition::Time(comparison, time)) => match comparison.range(*time) {
+                Some(TimeRange { start, end }) => {
+                    self.range = TimeRange { start: self.range.start.max(start), end: self.range.end.min(end) };
+                }
+                None => return false,
+            },
+            Expr::Condition(Condition::Field(Field::Service, Test::OneOf(wanted)))
+                if wanted.iter().all(Literal::is_one_text) =>
+            {
+                let is_wanted = |service: &str| wanted.iter().any(|literal| literal.text() == service);
+                if self.services.is_empty() {
+                    self.services = wanted.iter().map(|literal| literal.text().to_owned()).collect();
+                } else if self.services.iter().any(|service| is_wanted(service)) {
+                    self.services.retain(|service| is_wanted(service));
+                } else {
+                    // No service at all cannot be said by the list.
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 }
 

@@ -37,6 +37,14 @@ pub trait Store: Send + Sync {
     /// As for [`Store::search`].
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError>;
 
+    /// Which of these attributes no record has, as far as that can be told soon: an empty list tells nothing.
+    ///
+    /// # Errors
+    /// As for [`Store::search`].
+    fn unknown_attributes(&self, _names: &[String]) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Deletes records that retention no longer keeps, given that everything before `cutoff` may go; returns how many.
     /// A record's age counts from `max(timestamp, arrival − retention + 1 h)`, and a timestamp more than a day ahead of
     /// the arrival counts as the arrival.

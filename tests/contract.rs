@@ -1,5 +1,7 @@
 //! The contract of every store: the same checks over each, against a naive model written for this.
 
+mod ask;
+mod asking;
 mod checks;
 mod embedded;
 pub mod model;
@@ -92,6 +94,8 @@ macro_rules! contract_of {
             extreme_times_and_texts_read_back_as_sent,
             what_is_too_old_is_deleted,
             a_healthy_store_says_so,
+            the_readme_says_what_each_query_finds,
+            fields_that_no_record_has_are_told,
         }
     };
 }

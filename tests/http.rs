@@ -19,7 +19,7 @@ pub const ORIGINAL_BATCH: &str = r#"[
 /// The answer as a snapshot shows it: status, the headers that matter, and the body with its ids replaced.
 pub fn shown(answer: &Answer) -> String {
     let mut shown = format!("{}\n", answer.status);
-    for name in ["content-type", "allow", "accept", "link", "sluice-incomplete"] {
+    for name in ["content-type", "allow", "accept", "link", "sluice-incomplete", "sluice-hint"] {
         if let Some(value) = answer.headers.get(name) {
             shown += &format!("{name}: {value}\n");
         }

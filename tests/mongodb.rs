@@ -21,7 +21,7 @@ const ALL: Query = Query {
         range: sluice::query::TimeRange::ALL,
         severities: sluice::query::SeveritySet::ALL,
         services: Vec::new(),
-        terms: Vec::new(),
+        matching: sluice::query::Expr::All,
     },
     order: Order::Ascending,
     after: None,

@@ -4,6 +4,7 @@
 //! `Link` can say whether there is more. A stream without a limit is a row of bounded searches, each of which starts when
 //! the client has read what came before.
 
+mod hint;
 mod request;
 mod stream;
 
@@ -33,7 +34,7 @@ const ENCODE_INLINE_BYTES: usize = 64 << 10;
 /// Says what a read could not see yet.
 pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomplete");
 
-/// Finds records by time, level, service and words, newest first.
+/// Finds records by time, level, service and a query, newest first.
 ///
 /// A `Link` with `rel="next"` leads to the next page, if there is one. NDJSON and CSV without a `limit` are streams of
 /// everything; one that fails midway is cut off, without the end of its last chunk. Everything accepted by this node
@@ -46,7 +47,7 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
         ("logLevel" = Option<Vec<String>>, Query, explode = true, description = "Records of this severity, by any of its names; several by comma or by repeating. Alias: `level`", example = json!(["WARNING"])),
         ("minLevel" = Option<String>, Query, description = "Records of this severity or a graver one", example = "warn"),
         ("service" = Option<Vec<String>>, Query, explode = true, description = "Records of this service; may repeat"),
-        ("q" = Option<String>, Query, description = "Words and \"quoted phrases\" that must all occur in the message, as whole words in any case; at most 16 KiB and 64 terms", example = "\"connection from\" 10.0.0.1"),
+        ("q" = Option<String>, Query, description = "A query: words, \"quoted phrases\", `pre*`, `fuzzy~` and `/expressions/` in the message; `field:word`, `field=value`, `!=`, `<`, `<=`, `>`, `>=`, `=~`, `!~`, `field:*` and `field in (a, b)`; AND, OR, NOT and brackets. What stands side by side must all hold. At most 16 KiB and 64 terms", example = "level>=warn (timeout OR \"connection reset\") http.status>=500"),
         ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`", pattern = "^(desc|asc)$"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "How many records a page has at most: 1 to 10,000; 1,000 for JSON if absent, all for NDJSON and CSV. A page of more than 32 MiB ends earlier"),
         ("cursor" = Option<String>, Query, description = "Where to go on: taken, with all other parameters, from the `Link` of the page before"),
@@ -63,6 +64,7 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
             headers(
                 ("Link" = String, description = "The next page, as `<…>; rel=\"next\"`; absent on the last one, and for streams without a limit"),
                 ("Sluice-Incomplete" = String, description = "`records=N, lag=S`: N accepted records are not searchable yet, the oldest for S seconds"),
+                ("Sluice-Hint" = String, description = "Fields that the query names and no record has, as far as the store can tell soon; MongoDB cannot"),
             )),
         (status = 400, description = "A parameter is unknown or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 406, description = "No form of answer is acceptable", body = ProblemBody, content_type = "application/problem+json"),
@@ -81,6 +83,7 @@ pub(super) async fn retrieve(
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, request.format.content_type())).insert_header((VARY, ACCEPT.as_str()));
     tell_incomplete(&mut response, behind);
+    hint::tell_unknown(&mut response, &reader, &request).await;
     match request.query.limit {
         Some(limit) => page(&reader, request, limit, response).await,
         None => stream::answer(reader.into_inner(), request, settings.query.clone(), response).await,

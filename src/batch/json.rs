@@ -1,11 +1,15 @@
 //! Rows of a batch as JSON: the shape of every answer, written from the columns without a record in between.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sluice_model::{AttributeValue, LogRecord, RecordId, Timestamp};
 
@@ -131,6 +135,40 @@ impl LogBatch {
         if self.overflow().is_null(row) { BTreeMap::new() } else { overflow_members(self.overflow().value(row)) }
     }
 }
+
+/// The JSON text of the member `name` of an object of the overflow column.
+pub(crate) fn overflow_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    struct Member<'n>(&'n str);
+
+    impl<'de> Visitor<'de> for Member<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(name) = members.next_key::<Name<'de>>()? {
+                if found.is_none() && name.0 == self.0 {
+                    found = Some(members.next_value()?);
+                } else {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    // Only the builder writes this column, and it writes objects.
+    let found = serde_json::Deserializer::from_str(object).deserialize_map(Member(name)).ok()?;
+    found.map(RawValue::get)
+}
+
+/// A member's name, copied only where it has escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn overflow_members(object: &str) -> BTreeMap<String, Box<RawValue>> {
     // Only the builder writes this column, and it writes objects.

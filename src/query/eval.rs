@@ -1,110 +1,155 @@
 //! The evaluator: which rows of a batch pass a filter.
+//!
+//! Every part of a tree takes the rows that still matter and gives those of them that pass. An AND takes its cheapest part
+//! first and narrows the rows from part to part; an OR leaves out what has passed already.
 
+mod attribute;
+mod text;
+
+use arrow_array::Array;
 use arrow_buffer::BooleanBuffer;
 
+use super::expr::{Condition, Expr, Field, Needle, Test};
 use super::{Filter, TimeRange};
-use crate::batch::LogBatch;
+use crate::batch::Records;
 
 impl Filter {
-    /// A bit for each record of `logs`: whether it passes every part of the filter.
-    ///
-    /// The parts are taken column by column, the cheapest first, and each looks only at the rows that still pass.
-    pub fn select(&self, logs: &LogBatch) -> BooleanBuffer {
-        let mut selection = Selection { rows: logs.len(), passing: None };
+    /// A bit for each of `records`: whether it passes every part of the filter.
+    pub fn select(&self, records: &Records) -> BooleanBuffer {
+        let logs = &records.logs;
+        let mut passing = BooleanBuffer::new_set(records.len());
         if self.range != TimeRange::ALL {
             let (times, start, end) = (logs.timestamps(), self.range.start.as_nanos(), self.range.end.as_nanos());
-            selection.keep(|row| times.get(row).is_some_and(|time| start <= *time && *time <= end));
+            passing = keep(&passing, |row| times.get(row).is_some_and(|time| start <= *time && *time <= end));
         }
         if !self.severities.is_all() {
             let severities = logs.severities();
-            selection.keep(|row| severities.get(row).is_some_and(|number| self.severities.contains_number(*number)));
+            passing = keep(&passing, |row| {
+                severities.get(row).is_some_and(|number| self.severities.contains_number(*number))
+            });
         }
         if !self.services.is_empty() {
             let services = logs.services();
-            selection.keep(|row| self.services.iter().any(|wanted| wanted == services.value(row)));
+            passing = keep(&passing, |row| self.services.iter().any(|wanted| wanted == services.value(row)));
         }
-        if !self.terms.is_empty() {
-            let messages = logs.messages();
-            selection.keep(|row| {
-                let message = messages.value(row);
-                self.terms.iter().all(|term| term.matches(message))
-            });
-        }
-        selection.passing.unwrap_or_else(|| BooleanBuffer::new_set(logs.len()))
+        self.matching.select(records, &passing)
     }
 }
 
-/// The rows that pass the parts so far; absent while all do.
-struct Selection {
-    rows: usize,
-    passing: Option<BooleanBuffer>,
+impl Expr {
+    /// Those of the rows `among` that pass. Only [`Expr::columns`] are looked at.
+    pub fn select(&self, records: &Records, among: &BooleanBuffer) -> BooleanBuffer {
+        if among.count_set_bits() == 0 {
+            return among.clone();
+        }
+        match self {
+            Expr::All => among.clone(),
+            Expr::And(parts) => {
+                let narrow = |rows: BooleanBuffer, part: &&Expr| part.select(records, &rows);
+                by_cost(parts).iter().fold(among.clone(), narrow)
+            }
+            Expr::Or(parts) => {
+                let mut open = among.clone();
+                for part in by_cost(parts) {
+                    open = &open & &!&part.select(records, &open);
+                }
+                among & &!&open
+            }
+            Expr::Not(inner) => among & &!&inner.select(records, among),
+            Expr::Condition(condition) => condition.select(records, among),
+        }
+    }
+
+    /// The parts of an AND in three steps, to be taken one behind the other: what needs only the columns of ids, times,
+    /// severities and services; then what needs no message; then the rest.
+    #[must_use]
+    pub fn steps(&self) -> [Expr; 3] {
+        let mut steps = [Vec::new(), Vec::new(), Vec::new()];
+        let [keys, fields, messages] = &mut steps;
+        for part in self.conjuncts() {
+            let columns = part.columns();
+            let step = if columns.message {
+                &mut *messages
+            } else if columns.level || !columns.attributes.is_empty() {
+                &mut *fields
+            } else {
+                &mut *keys
+            };
+            step.push(part.clone());
+        }
+        steps.map(Expr::all_of)
+    }
+
+    /// About how much work a row is.
+    fn cost(&self) -> u32 {
+        match self {
+            Expr::All => 0,
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().map(Expr::cost).fold(0, u32::saturating_add),
+            Expr::Not(inner) => inner.cost(),
+            Expr::Condition(Condition::Field(field, test)) => {
+                let place = if matches!(field, Field::Attribute(_)) { 2 } else { 1 };
+                let work = match test {
+                    Test::Exists => 1,
+                    Test::OneOf(_) | Test::Order(..) => 2,
+                    Test::Contains(Needle::Term(_)) => 10,
+                    Test::Contains(Needle::Pattern(_)) => 40,
+                    Test::Contains(Needle::Fuzzy(_)) => 200,
+                };
+                place * work
+            }
+            Expr::Condition(_) => 1,
+        }
+    }
 }
 
-impl Selection {
-    fn keep(&mut self, passes: impl Fn(usize) -> bool) {
-        let kept = match &self.passing {
-            None => BooleanBuffer::collect_bool(self.rows, passes),
-            Some(passing) if passing.count_set_bits() == 0 => return,
-            Some(passing) => BooleanBuffer::collect_bool(self.rows, |row| passing.value(row) && passes(row)),
-        };
-        self.passing = (kept.count_set_bits() < self.rows).then_some(kept);
+/// The parts, the cheapest first.
+fn by_cost(parts: &[Expr]) -> Vec<&Expr> {
+    let mut parts: Vec<&Expr> = parts.iter().collect();
+    parts.sort_by_cached_key(|part| part.cost());
+    parts
+}
+
+impl Condition {
+    fn select(&self, records: &Records, among: &BooleanBuffer) -> BooleanBuffer {
+        let logs = &records.logs;
+        match self {
+            Condition::Time(comparison, time) => {
+                let (times, wanted) = (logs.timestamps(), time.as_nanos());
+                keep(among, |row| times.get(row).is_some_and(|time| comparison.holds(time.cmp(&wanted))))
+            }
+            Condition::Id(comparison, id) => keep(among, |row| comparison.holds(records.id(row).cmp(id))),
+            Condition::Severity(set) => {
+                let severities = logs.severities();
+                keep(among, |row| severities.get(row).is_some_and(|number| set.contains_number(*number)))
+            }
+            Condition::Field(Field::Message, test) => text::select(test, logs.messages(), None, among),
+            Condition::Field(Field::Service, test) => text::select(test, logs.services(), None, among),
+            Condition::Field(Field::LevelText, test) => text::select(test, logs.levels(), None, among),
+            Condition::Field(Field::Attribute(name), test) => attribute::select(name, test, logs, among),
+        }
+    }
+}
+
+/// Those of the rows `among` that pass.
+fn keep(among: &BooleanBuffer, mut passes: impl FnMut(usize) -> bool) -> BooleanBuffer {
+    let rows = among.len();
+    let few = among.count_set_bits() < rows / 64;
+    if few {
+        let mut bits = arrow_buffer::BooleanBufferBuilder::new(rows);
+        bits.append_n(rows, false);
+        among.set_indices().filter(|row| passes(*row)).for_each(|row| bits.set_bit(row, true));
+        return bits.finish();
+    }
+    BooleanBuffer::collect_bool(rows, |row| among.value(row) && passes(row))
+}
+
+/// Those of the rows `among` in which `column` has a value.
+fn keep_valid(among: &BooleanBuffer, column: &dyn Array) -> BooleanBuffer {
+    match column.nulls() {
+        Some(nulls) => among & nulls.inner(),
+        None => among.clone(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use sluice_model::{Severity, Timestamp};
-
-    use super::*;
-    use crate::batch::LogBatchBuilder;
-    use crate::query::{SeveritySet, Term};
-
-    type Row = (i64, Severity, &'static str, &'static str);
-
-    fn row() -> impl Strategy<Value = Row> {
-        (
-            -3_i64..4,
-            prop::sample::select(Severity::ALL.to_vec()),
-            prop::sample::select(vec!["", "web", "auth"]),
-            prop::sample::select(vec!["", "disk full", "Disk ok", "full of it"]),
-        )
-    }
-
-    fn filter() -> impl Strategy<Value = Filter> {
-        let services = prop::sample::subsequence(vec!["web".to_owned(), String::new()], 0..=2);
-        let terms = prop::sample::subsequence(vec![Term::new("DISK"), Term::new("full")], 0..=2);
-        let severities = prop::sample::subsequence(Severity::ALL.to_vec(), 0..=6);
-        let range = prop_oneof![Just(None), (-3_i64..4, -3_i64..4).prop_map(Some)];
-        (range, severities, services, terms).prop_map(|(range, severities, services, terms)| Filter {
-            range: range.map_or(TimeRange::ALL, |(start, end)| TimeRange {
-                start: Timestamp::from_nanos(start),
-                end: Timestamp::from_nanos(end),
-            }),
-            severities: severities.into_iter().fold(SeveritySet::NONE, SeveritySet::with),
-            services,
-            terms,
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn a_row_is_selected_if_it_passes_every_part(rows in prop::collection::vec(row(), 0..80), filter in filter()) {
-            let mut builder = LogBatchBuilder::new();
-            for (time, severity, service, message) in &rows {
-                builder.commit(Timestamp::from_nanos(*time), *severity, severity.name(), service, message);
-            }
-            let expected: Vec<bool> = rows
-                .iter()
-                .map(|(time, severity, service, message)| {
-                    filter.range.contains(Timestamp::from_nanos(*time))
-                        && filter.severities.contains(*severity)
-                        && (filter.services.is_empty() || filter.services.iter().any(|wanted| wanted == service))
-                        && filter.terms.iter().all(|term| term.matches(message))
-                })
-                .collect();
-            let selected = filter.select(&builder.finish());
-            prop_assert_eq!(selected.iter().collect::<Vec<_>>(), expected);
-        }
-    }
-}
+mod tests;

@@ -1,28 +1,39 @@
 //! What must hold for any query text, time and cursor, for the fuzzers.
 
+use arrow_buffer::BooleanBuffer;
 use sluice_model::{RecordId, Severity, Timestamp};
 
-use super::{Cursor, Edge, Term, parse, parse_time};
+use super::{Cursor, Edge, Expr, parse, parse_time};
+use crate::batch::{AttributeRef, LogBatchBuilder, Records};
 
-/// A query text: each term that is read from it is one in quotes too, and is found in its own text; a refusal points into
-/// the text and is short.
+/// A query text: what is read is written in a form that reads the same, and can be asked of records; a refusal points
+/// into the text and is short.
 pub fn query(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match parse(text) {
-        Ok(terms) => {
-            for term in terms {
-                let quoted = format!("\"{}\"", term.text().replace('\\', "\\\\").replace('"', "\\\""));
-                // What is folded can begin an escape sequence that the text did not have, so it is a term of its own.
-                let folded = Term::new(term.text());
-                assert!(folded.matches(term.text()), "{folded:?} does not occur in itself");
-                assert_eq!(parse(&quoted), Ok(vec![folded]), "{quoted}");
-            }
+        Ok(expr) => {
+            let written = expr.to_string();
+            assert_eq!(parse(&written).as_ref(), Ok(&expr), "{written}");
+            let records = records_about(text);
+            let all = BooleanBuffer::new_set(records.len());
+            let found = expr.select(&records, &all);
+            assert_eq!(Expr::Not(Box::new(expr)).select(&records, &all), !&found, "{written}");
         }
         Err(error) => {
             assert!((1..=text.chars().count() + 1).contains(&error.column), "{error}");
             assert!(error.to_string().len() <= 1024 + 4 * text.len(), "a refusal is about its text: {error}");
         }
     }
+}
+
+/// A record with the text in its message, and one with it in an attribute.
+fn records_about(text: &str) -> Records {
+    let mut logs = LogBatchBuilder::new();
+    logs.commit(Timestamp::default(), Severity::Warn, "", "service", text);
+    // A text that is too long for an attribute is in the message alone.
+    let _ = logs.attribute("a", AttributeRef::Text(text));
+    logs.commit(Timestamp::MAX, Severity::Info, "INFO", "", "");
+    Records::numbered(RecordId::from_u128(7), logs.finish())
 }
 
 /// A time, a severity and an id: what is read is written in a form that reads the same.

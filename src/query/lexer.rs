@@ -1,17 +1,20 @@
 //! The lexer of the query language: which pieces a query text has.
 //!
-//! It already knows every piece of the whole language, so that a text that is accepted today keeps its meaning when the
-//! parser learns more. In short:
-//!
 //! | piece | what |
 //! |---|---|
 //! | `timeout`, `10.0.0.1`, `/var/log`, `-5`, `10:30:00`, `http://x` | a bare term, up to white space |
-//! | `"connection from"` | a quoted one; `\"` and `\\` are the only escapes |
+//! | `"connection from"` | a quoted one; `\"` and `\\` are the only escapes; a `c` behind it makes its case count |
 //! | `AND` `OR` `NOT` `&` `\|` | operators; `-` and `!` too, before a letter, quote, `(` or `/` at the start of a term |
 //! | `name:value`, `name=`, `name>=`, `!~` … | comparisons; not `name:` before white space, nor `name://` |
-//! | `/reset\|refused/` | a regular expression: no other unescaped `/` inside, and the closing one ends the term |
-//! | `pre*`, `*fix` | a pattern |
+//! | `"odd name":value`, `status >= 500` | comparisons too |
+//! | `/reset\|refused/` | a regular expression: no other unescaped `/` inside, and the closing one, or a `c` behind it, ends the term |
+//! | `pre*`, `*fix`, `word~2` | patterns |
 //! | `( ) [ ] { }` | brackets |
+//!
+//! What follows a comparison is a value: it goes on to white space, a quote, a bracket, `|` or `&`, and within a list to a
+//! comma, whatever else is in it.
+
+use std::borrow::Cow;
 
 use super::token::is_letter;
 
@@ -31,20 +34,22 @@ pub(super) struct Lexeme<'a> {
 pub(super) enum Kind<'a> {
     /// A bare term.
     Word,
-    /// A quoted term, unescaped.
-    Phrase(String),
+    /// A quoted term, unescaped, and whether its case counts.
+    Phrase(String, bool),
     And,
     Or,
     Not,
-    /// `name:` or another comparison that a value follows; the name is empty where the operator stands alone.
-    Comparison {
-        name: &'a str,
-    },
-    Regex,
+    /// A comparison that a value follows; without a name where the operator stands alone.
+    Comparison(Option<Cow<'a, str>>, Operator),
+    /// What stands between the slashes, and whether its case counts.
+    Regex(&'a str, bool),
     /// A bare term with a `*`.
     Pattern,
+    /// A bare term with a `~`.
     Tilde,
     Bracket,
+    /// Between the values of a list.
+    Comma,
     /// A quote that is not closed.
     UnclosedQuote,
     /// A quote inside of a bare term, or a term right behind a closing quote.
@@ -53,18 +58,150 @@ pub(super) enum Kind<'a> {
     ForeignQuote,
 }
 
+/// What stands between a field and its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Has,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Like,
+    Unlike,
+}
+
+/// The operators with their spellings; what begins like another stands before it.
+const OPERATORS: [(&str, Operator); 8] = [
+    ("!=", Operator::NotEqual),
+    ("!~", Operator::Unlike),
+    ("=~", Operator::Like),
+    (">=", Operator::GreaterEqual),
+    ("<=", Operator::LessEqual),
+    ("=", Operator::Equal),
+    (">", Operator::Greater),
+    ("<", Operator::Less),
+];
+
 /// Yields the pieces of a query text, in order.
+#[derive(Clone)]
 pub(super) struct Lexer<'a> {
     query: &'a str,
     at: usize,
     chunk_start: usize,
-    /// Whether what was just read is a term.
-    after_term: bool,
+    expected: Expected,
+    /// Whether the values of a list are read, between which commas stand.
+    pub in_list: bool,
+}
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Any,
+    /// What was just read is a term, so no quote may follow it at once.
+    Gap,
+    /// What was just read is this operator.
+    Value(Operator),
 }
 
 impl<'a> Lexer<'a> {
     pub fn new(query: &'a str) -> Lexer<'a> {
-        Lexer { query, at: 0, chunk_start: 0, after_term: false }
+        Lexer { query, at: 0, chunk_start: 0, expected: Expected::Any, in_list: false }
+    }
+
+    /// The first piece of `rest`, and its length in bytes; `None` at the end.
+    fn lex(&self, rest: &'a str) -> Option<(Kind<'a>, usize)> {
+        let mut chars = rest.chars();
+        let first = chars.next()?;
+        let second = chars.next();
+        let piece = match first {
+            '"' if self.expected == Expected::Gap => (Kind::MisplacedQuote, 1),
+            '"' => self.phrase(rest),
+            '\'' | '`' | '“' | '”' | '„' => (Kind::ForeignQuote, first.len_utf8()),
+            '(' | ')' | '[' | ']' | '{' | '}' => (Kind::Bracket, 1),
+            ',' if self.in_list => (Kind::Comma, 1),
+            '&' => (Kind::And, if second == Some('&') { 2 } else { 1 }),
+            '|' => (Kind::Or, if second == Some('|') { 2 } else { 1 }),
+            _ => match self.expected {
+                Expected::Value(Operator::Has) => regex(rest).unwrap_or_else(|| self.has_value(rest)),
+                Expected::Value(_) => (Kind::Word, self.word_length(rest)),
+                _ if self.in_list => (Kind::Word, self.word_length(rest)),
+                _ => self.term(rest, first, second),
+            },
+        };
+        Some(piece)
+    }
+
+    fn term(&self, rest: &'a str, first: char, second: Option<char>) -> (Kind<'a>, usize) {
+        match first {
+            '!' if matches!(second, Some('=' | '~')) => operator(rest, None, 0).unwrap_or_else(|| self.word(rest)),
+            '-' | '!' if second.is_some_and(begins_negated) => (Kind::Not, 1),
+            '=' | '<' | '>' => operator(rest, None, 0).unwrap_or_else(|| self.word(rest)),
+            '/' => regex(rest).unwrap_or_else(|| self.word(rest)),
+            _ => comparison(rest).unwrap_or_else(|| self.word(rest)),
+        }
+    }
+
+    fn phrase(&self, rest: &'a str) -> (Kind<'a>, usize) {
+        let mut text = String::new();
+        let mut chars = rest.char_indices().skip(1).peekable();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => return self.closed(rest, text, at + 1),
+                '\\' => match chars.next_if(|(_, next)| matches!(next, '"' | '\\')) {
+                    Some((_, escaped)) => text.push(escaped),
+                    None => text.push(c),
+                },
+                c => text.push(c),
+            }
+        }
+        (Kind::UnclosedQuote, rest.len())
+    }
+
+    /// The phrase that ends at `end`, if nothing that would be a part of it follows.
+    fn closed(&self, rest: &'a str, text: String, end: usize) -> (Kind<'a>, usize) {
+        let after = rest.get(end..).unwrap_or_default();
+        if self.ends_term(after) {
+            return (Kind::Phrase(text, false), end);
+        }
+        if after.strip_prefix('c').is_some_and(|after| self.ends_term(after)) {
+            return (Kind::Phrase(text, true), end + 1);
+        }
+        let is_value = matches!(self.expected, Expected::Value(_)) || self.in_list;
+        let field = if is_value { None } else { operator(after, Some(Cow::Owned(text)), end) };
+        field.unwrap_or((Kind::MisplacedQuote, end))
+    }
+
+    /// Whether nothing that would be a part of a term stands at the start of `after`.
+    fn ends_term(&self, after: &str) -> bool {
+        after.chars().next().is_none_or(|next| next == ',' && self.in_list || ends_quoted(next))
+    }
+
+    /// What follows a `:`.
+    fn has_value(&self, rest: &'a str) -> (Kind<'a>, usize) {
+        let length = self.word_length(rest);
+        (kind_of(rest.get(..length).unwrap_or_default()), length)
+    }
+
+    fn word(&self, rest: &'a str) -> (Kind<'a>, usize) {
+        let length = self.word_length(rest);
+        let kind = match rest.get(..length).unwrap_or_default() {
+            "AND" => Kind::And,
+            "OR" => Kind::Or,
+            "NOT" => Kind::Not,
+            text => kind_of(text),
+        };
+        (kind, length)
+    }
+
+    fn word_length(&self, rest: &str) -> usize {
+        let ends = |c: char| {
+            c.is_whitespace()
+                || matches!(c, '"' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '&')
+                || c == ',' && self.in_list
+        };
+        rest.find(ends).unwrap_or(rest.len())
     }
 }
 
@@ -77,35 +214,20 @@ impl<'a> Iterator for Lexer<'a> {
         let start = self.query.len() - trimmed.len();
         if start > self.at || start == 0 {
             self.chunk_start = start;
-            self.after_term = false;
+            if self.expected == Expected::Gap {
+                self.expected = Expected::Any;
+            }
         }
-        let (kind, length) = lex(trimmed, self.after_term)?;
-        self.after_term = matches!(kind, Kind::Word | Kind::Phrase(_) | Kind::Regex | Kind::Pattern | Kind::Tilde);
+        let (kind, length) = self.lex(trimmed)?;
+        self.expected = match &kind {
+            Kind::Word | Kind::Phrase(..) | Kind::Regex(..) | Kind::Pattern | Kind::Tilde => Expected::Gap,
+            Kind::Comparison(_, operator) => Expected::Value(*operator),
+            _ => Expected::Any,
+        };
         let source = trimmed.get(..length)?;
         self.at = start + length;
         Some(Lexeme { kind, source, start, chunk_start: self.chunk_start })
     }
-}
-
-/// The first piece of `rest`, which may stand right behind a term, and its length in bytes; `None` at the end.
-fn lex(rest: &str, after_term: bool) -> Option<(Kind<'_>, usize)> {
-    let mut chars = rest.chars();
-    let first = chars.next()?;
-    let second = chars.next();
-    let piece = match first {
-        '"' if after_term => (Kind::MisplacedQuote, 1),
-        '"' => phrase(rest),
-        '\'' | '`' | '“' | '”' | '„' => (Kind::ForeignQuote, first.len_utf8()),
-        '(' | ')' | '[' | ']' | '{' | '}' => (Kind::Bracket, 1),
-        '&' => (Kind::And, if second == Some('&') { 2 } else { 1 }),
-        '|' => (Kind::Or, if second == Some('|') { 2 } else { 1 }),
-        '!' if matches!(second, Some('=' | '~')) => (Kind::Comparison { name: "" }, 2),
-        '-' | '!' if second.is_some_and(begins_negated) => (Kind::Not, 1),
-        '=' | '<' | '>' => (Kind::Comparison { name: "" }, 1),
-        '/' => regex(rest).unwrap_or_else(|| word(rest)),
-        _ => comparison(rest).unwrap_or_else(|| word(rest)),
-    };
-    Some(piece)
 }
 
 /// Whether a `-` or `!` before `c` means NOT.
@@ -113,211 +235,70 @@ fn begins_negated(c: char) -> bool {
     is_letter(c) || matches!(c, '"' | '(' | '/')
 }
 
-fn phrase(rest: &str) -> (Kind<'_>, usize) {
-    let mut text = String::new();
-    let mut chars = rest.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return closed(rest, text, at + 1),
-            '\\' => match chars.next_if(|(_, next)| matches!(next, '"' | '\\')) {
-                Some((_, escaped)) => text.push(escaped),
-                None => text.push(c),
-            },
-            c => text.push(c),
-        }
-    }
-    (Kind::UnclosedQuote, rest.len())
-}
-
-/// The phrase that ends at `end`, if nothing that would be a part of it follows.
-fn closed(rest: &str, text: String, end: usize) -> (Kind<'_>, usize) {
-    match rest.get(end..).and_then(|after| after.chars().next()) {
-        Some(next) if !next.is_whitespace() && !matches!(next, ')' | '|' | '&') => (Kind::MisplacedQuote, end),
-        _ => (Kind::Phrase(text), end),
-    }
+/// Whether `c` may stand right behind a quoted term or an expression.
+fn ends_quoted(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ')' | '|' | '&')
 }
 
 /// The regular expression that `rest` begins with, if it is one and no path.
 fn regex(rest: &str) -> Option<(Kind<'_>, usize)> {
     let mut escaped = false;
-    let close = rest.char_indices().skip(1).find(|(_, c)| {
+    let close = rest.strip_prefix('/')?.char_indices().find(|(_, c)| {
         let closes = *c == '/' && !escaped;
         escaped = *c == '\\' && !escaped;
         closes
     });
-    let end = close?.0 + 1;
-    let ends_term = match rest.get(end..)?.chars().next() {
-        None => true,
-        Some(next) => next.is_whitespace() || matches!(next, ')' | '|' | '&'),
-    };
+    let source = rest.get(1..close?.0 + 1)?;
+    let end = source.len() + 2;
+    let after = rest.get(end..)?;
+    let ends = |after: &str| after.chars().next().is_none_or(ends_quoted);
     // Two slashes with nothing between them are no expression.
-    (ends_term && end > 2).then_some((Kind::Regex, end))
+    if source.is_empty() {
+        None
+    } else if ends(after) {
+        Some((Kind::Regex(source, false), end))
+    } else {
+        after.strip_prefix('c').is_some_and(ends).then_some((Kind::Regex(source, true), end + 1))
+    }
 }
 
 /// The name and operator that `rest` begins with, if it does.
 fn comparison(rest: &str) -> Option<(Kind<'_>, usize)> {
-    let is_first = |c: char| is_letter(c) || matches!(c, '_' | '@');
-    let is_next = |c: char| is_first(c) || c.is_numeric() || matches!(c, '.' | '-');
-    let end = rest.find(|c| !is_next(c))?;
+    let end = rest.find(|c| !is_next_of_name(c))?;
     let (name, after) = rest.split_at_checked(end)?;
-    if !name.starts_with(is_first) {
-        return None;
-    }
-    let operator = if let Some(value) = after.strip_prefix(':') {
-        let has_value = value.chars().next().is_some_and(|next| !next.is_whitespace());
-        (has_value && !value.starts_with("//")).then_some(1)
-    } else {
-        ["!=", "!~", "=~", ">=", "<=", "=", ">", "<"]
-            .iter()
-            .find(|sign| after.starts_with(**sign))
-            .map(|sign| sign.len())
-    };
-    Some((Kind::Comparison { name }, end + operator?))
+    if name.starts_with(is_first_of_name) { operator(after, Some(Cow::Borrowed(name)), end) } else { None }
 }
 
-fn word(rest: &str) -> (Kind<'_>, usize) {
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '&');
-    let end = rest.find(ends).unwrap_or(rest.len());
-    let text = rest.get(..end).unwrap_or_default();
-    let kind = match text {
-        "AND" => Kind::And,
-        "OR" => Kind::Or,
-        "NOT" => Kind::Not,
+fn is_first_of_name(c: char) -> bool {
+    is_letter(c) || matches!(c, '_' | '@')
+}
+
+fn is_next_of_name(c: char) -> bool {
+    is_first_of_name(c) || c.is_numeric() || matches!(c, '.' | '-')
+}
+
+/// Whether a bare text looks like the name of a field.
+pub(super) fn is_name(text: &str) -> bool {
+    text.starts_with(is_first_of_name) && text.chars().all(is_next_of_name)
+}
+
+/// The comparison of the field `name`, which has `length` bytes, whose operator `after` begins with.
+fn operator<'a>(after: &str, name: Option<Cow<'a, str>>, length: usize) -> Option<(Kind<'a>, usize)> {
+    if let Some(value) = after.strip_prefix(':') {
+        let has_value = value.chars().next().is_some_and(|next| !next.is_whitespace()) && !value.starts_with("//");
+        return (has_value && name.is_some()).then_some((Kind::Comparison(name, Operator::Has), length + 1));
+    }
+    let (sign, operator) = OPERATORS.iter().find(|(sign, _)| after.starts_with(sign))?;
+    Some((Kind::Comparison(name, *operator), length + sign.len()))
+}
+
+fn kind_of(text: &str) -> Kind<'_> {
+    match text {
         _ if text.contains('*') => Kind::Pattern,
         _ if text.contains('~') => Kind::Tilde,
         _ => Kind::Word,
-    };
-    (kind, end)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kinds(query: &str) -> Vec<(Kind<'_>, &str)> {
-        Lexer::new(query).map(|lexeme| (lexeme.kind, lexeme.source)).collect()
-    }
-
-    #[test]
-    fn what_stands_up_to_white_space_is_a_term() {
-        for term in [
-            "timeout",
-            "10.0.0.1",
-            "a-b-c",
-            "/var/log",
-            "/var/log/",
-            "/",
-            "//",
-            "-5",
-            "!5",
-            "--flag",
-            "-",
-            "10:30:00",
-            "2024-10-08T07:15:00Z",
-            "http://x",
-            "http://x:80/?a=1",
-            "error:",
-            "and",
-            "or",
-            "not",
-            "in",
-            "And",
-            "don't",
-            "a,b;c",
-            "50%",
-            "#7",
-            "$x",
-            "C\\x",
-            "100%",
-            "a/b:c",
-            ":8080",
-            "日本語",
-            "größe",
-            "12=3",
-            "hello!",
-            "a!b",
-            "_",
-            "\\",
-        ] {
-            assert_eq!(kinds(term), [(Kind::Word, term)], "{term}");
-        }
-        let words: Vec<_> = kinds("error: disk\u{a0}full\t/a /b").into_iter().map(|(_, source)| source).collect();
-        assert_eq!(words, ["error:", "disk", "full", "/a", "/b"]);
-    }
-
-    #[test]
-    fn quotes_only_quote() {
-        for (query, text) in [
-            (r#""connection from""#, "connection from"),
-            (r#""a \"b\" \\ \n""#, r#"a "b" \ \n"#),
-            (r#""AND""#, "AND"),
-            (r#""""#, ""),
-        ] {
-            assert_eq!(kinds(query), [(Kind::Phrase(text.to_owned()), query)], "{query}");
-        }
-        for unclosed in ["\"", "\"a b", "\"a\\\""] {
-            assert_eq!(kinds(unclosed), [(Kind::UnclosedQuote, unclosed)]);
-        }
-        assert_eq!(kinds(r#"("a"|"b")"#)[3].0, Kind::Phrase("b".to_owned()));
-        assert_eq!(kinds(r#""a"b"#)[0], (Kind::MisplacedQuote, r#""a""#));
-        assert_eq!(kinds(r#"a"b""#)[1], (Kind::MisplacedQuote, "\""));
-        assert_eq!(kinds("'a b'")[0], (Kind::ForeignQuote, "'"));
-    }
-
-    #[test]
-    fn operators_are_upper_case_words_and_signs() {
-        for (query, kind, source) in [
-            ("AND", Kind::And, "AND"),
-            ("& b", Kind::And, "&"),
-            ("&&", Kind::And, "&&"),
-            ("OR", Kind::Or, "OR"),
-            ("||", Kind::Or, "||"),
-            ("NOT x", Kind::Not, "NOT"),
-            ("NOT(x)", Kind::Not, "NOT"),
-            ("-x", Kind::Not, "-"),
-            ("-é", Kind::Not, "-"),
-            ("!x", Kind::Not, "!"),
-            ("-\"x\"", Kind::Not, "-"),
-            ("-(x)", Kind::Not, "-"),
-            ("!/x/", Kind::Not, "!"),
-            ("(", Kind::Bracket, "("),
-            ("{app", Kind::Bracket, "{"),
-            ("pre*", Kind::Pattern, "pre*"),
-            ("*", Kind::Pattern, "*"),
-            ("foo~2", Kind::Tilde, "foo~2"),
-            ("/a/", Kind::Regex, "/a/"),
-            ("/a b|c/ d", Kind::Regex, "/a b|c/"),
-            (r"/a\/b/", Kind::Regex, r"/a\/b/"),
-        ] {
-            assert_eq!(kinds(query)[0], (kind, source), "{query}");
-        }
-        assert_eq!(
-            kinds("a|b").into_iter().map(|(kind, _)| kind).collect::<Vec<_>>(),
-            [Kind::Word, Kind::Or, Kind::Word]
-        );
-    }
-
-    #[test]
-    fn a_name_with_an_operator_compares() {
-        for (query, name, source) in [
-            ("level:error", "level", "level:"),
-            ("http.status:500", "http.status", "http.status:"),
-            ("x-request-id:7", "x-request-id", "x-request-id:"),
-            ("@timestamp:now", "@timestamp", "@timestamp:"),
-            ("user:\"a b\"", "user", "user:"),
-            ("a:/b", "a", "a:"),
-            ("größe:3", "größe", "größe:"),
-            ("status=500", "status", "status="),
-            ("status!=500", "status", "status!="),
-            ("status>=500", "status", "status>="),
-            ("path=~x", "path", "path=~"),
-            ("path!~x", "path", "path!~"),
-            ("localhost:80", "localhost", "localhost:"),
-            ("= 5", "", "="),
-            ("!= 5", "", "!="),
-            (">5", "", ">"),
-        ] {
-            assert_eq!(kinds(query)[0], (Kind::Comparison { name }, source), "{query}");
-        }
-    }
-}
+mod tests;

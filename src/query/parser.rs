@@ -1,17 +1,25 @@
-//! The parser of query texts.
-//!
-//! For now a query is words and quoted phrases, all of which must occur in the message. Whatever else the lexer knows
-//! is refused, with the place and the spelling to use, so that it can get its meaning later.
+//! The parser of query texts: from the pieces of the lexer to a tree. The grammar stands in [`super`].
+
+mod condition;
 
 use super::Term;
-use super::lexer::{Kind, Lexeme, Lexer};
+use super::explain::{self, Explanation};
+use super::expr::{Expr, Needle};
+use super::fuzzy::{self, Fuzzy};
+use super::lexer::{self, Kind, Lexeme, Lexer, Operator};
+use super::pattern::Pattern;
+use super::term::Edges;
 
 /// How long a query text may be, in bytes.
 pub const QUERY_BYTES_MAX: usize = 16 << 10;
-/// How many terms it may have.
+/// How many terms and conditions it may have.
 pub const TERMS_MAX: usize = 64;
 /// How long each may be, in bytes.
 pub const TERM_BYTES_MAX: usize = 1 << 10;
+/// How many of them may be regular expressions.
+pub const REGEXES_MAX: usize = 16;
+/// How deep brackets and NOTs may be nested.
+pub const DEPTH_MAX: usize = 32;
 
 /// Why a query text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,11 +33,11 @@ pub struct ParseError {
     pub hint: String,
 }
 
-/// Reads a query text: the terms that must all occur. A text of white space has none.
+/// Reads a query text. One of white space asks for everything.
 ///
 /// # Errors
-/// [`ParseError`], at the first piece that is not a term, or a limit.
-pub fn parse(query: &str) -> Result<Vec<Term>, ParseError> {
+/// [`ParseError`], at the first piece that is out of place, or at a limit.
+pub fn parse(query: &str) -> Result<Expr, ParseError> {
     if query.len() > QUERY_BYTES_MAX {
         return Err(ParseError {
             column: 1,
@@ -37,247 +45,274 @@ pub fn parse(query: &str) -> Result<Vec<Term>, ParseError> {
             hint: format!("at most {QUERY_BYTES_MAX} are allowed"),
         });
     }
-    let mut terms = Vec::new();
-    for lexeme in Lexer::new(query) {
-        let refuse = |message: String, hint: String| ParseError { column: column(query, lexeme.start), message, hint };
-        let term = match &lexeme.kind {
-            Kind::Word => Term::new(lexeme.source),
-            Kind::Phrase(text) if text.is_empty() => {
-                return Err(refuse("nothing is quoted".to_owned(), "leave the quotes out".to_owned()));
+    let mut lexer = Lexer::new(query);
+    let next = lexer.next();
+    let mut parser = Parser { query, lexer, next, depth: 0, terms: 0, regexes: 0 };
+    if parser.next.is_none() {
+        return Ok(Expr::All);
+    }
+    let expr = parser.any()?;
+    match &parser.next {
+        None => Ok(expr),
+        Some(lexeme) => Err(parser.refuse(lexeme, explain::explain(query, lexeme))),
+    }
+}
+
+/// Goes through the pieces, with one of them in sight.
+struct Parser<'a> {
+    query: &'a str,
+    lexer: Lexer<'a>,
+    next: Option<Lexeme<'a>>,
+    depth: usize,
+    terms: usize,
+    regexes: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// Parts of which one must be passed.
+    fn any(&mut self) -> Result<Expr, ParseError> {
+        let mut parts = vec![self.all()?];
+        while let Some(or) = self.next.clone().filter(|next| next.kind == Kind::Or) {
+            if let Some(explained) = explain::explain_habit(self.query, &or) {
+                return Err(self.refuse(&or, explained));
             }
-            Kind::Phrase(text) => Term::new(text),
-            _ => {
-                let (message, hint) = explain(query, &lexeme);
-                return Err(refuse(message, hint));
+            self.advance();
+            self.require_term(&or)?;
+            parts.push(self.all()?);
+        }
+        Ok(Expr::any_of(parts))
+    }
+
+    /// Parts of which all must be passed.
+    fn all(&mut self) -> Result<Expr, ParseError> {
+        let mut parts = vec![self.part()?];
+        while let Some(next) = self.next.clone() {
+            match next.kind {
+                Kind::Or => break,
+                Kind::Bracket if next.source == ")" => break,
+                Kind::And => {
+                    self.advance();
+                    self.require_term(&next)?;
+                }
+                _ => {}
             }
+            parts.push(self.part()?);
+        }
+        Ok(Expr::all_of(parts))
+    }
+
+    fn part(&mut self) -> Result<Expr, ParseError> {
+        let Some(lexeme) = self.next.clone() else { return Err(self.refuse_end("a term")) };
+        match &lexeme.kind {
+            Kind::Not => {
+                self.advance();
+                self.require_term(&lexeme)?;
+                self.nested(&lexeme, |parser| parser.part()).map(Expr::negated)
+            }
+            Kind::Bracket if lexeme.source == "(" => {
+                self.advance();
+                let inner = self.nested(&lexeme, Parser::any)?;
+                self.close(&lexeme)?;
+                Ok(inner)
+            }
+            Kind::Comparison(Some(name), operator) => {
+                let name = name.clone();
+                let operator = *operator;
+                self.advance();
+                self.condition(&lexeme, &name, Some(operator))
+            }
+            Kind::Word | Kind::Phrase(..) => match self.field_before_operator(&lexeme) {
+                Some((name, operator)) => self.condition(&lexeme, &name, operator),
+                None => self.needle(&lexeme).map(Expr::message),
+            },
+            Kind::Pattern if lexeme.source == "*" => {
+                self.count(&lexeme)?;
+                self.advance();
+                Ok(Expr::All)
+            }
+            Kind::Pattern | Kind::Tilde | Kind::Regex(..) => self.needle(&lexeme).map(Expr::message),
+            _ => Err(self.refuse(&lexeme, explain::explain(self.query, &lexeme))),
+        }
+    }
+
+    /// The field that `lexeme` names, where an operator follows it between spaces; the operator is passed then, and
+    /// for a list, which has none, the opening bracket.
+    fn field_before_operator(&mut self, lexeme: &Lexeme<'a>) -> Option<(String, Option<Operator>)> {
+        let name = match &lexeme.kind {
+            Kind::Phrase(name, false) => name.clone(),
+            Kind::Word if lexer::is_name(lexeme.source) => lexeme.source.to_owned(),
+            _ => return None,
         };
-        if lexeme.kind == Kind::Word && term.tokens().is_empty() {
+        let mut ahead = self.lexer.clone();
+        let second = ahead.next()?;
+        match second.kind {
+            Kind::Comparison(None, operator) => {
+                let end = second.start + second.source.len();
+                let spaced = self.query.get(end..)?.chars().next().is_none_or(char::is_whitespace);
+                if !spaced || second.start == lexeme.start + lexeme.source.len() {
+                    return None;
+                }
+                self.lexer = ahead;
+                self.advance();
+                Some((name, Some(operator)))
+            }
+            Kind::Word if second.source == "in" => {
+                ahead.next().filter(|third| third.source == "(")?;
+                ahead.in_list = true;
+                self.lexer = ahead;
+                self.advance();
+                Some((name, None))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a text must contain.
+    fn needle(&mut self, lexeme: &Lexeme<'a>) -> Result<Needle, ParseError> {
+        self.count(lexeme)?;
+        let quoted = |text: &str| explain::instead_of(text);
+        let needle = match &lexeme.kind {
+            Kind::Word => Needle::Term(Term::new(lexeme.source)),
+            Kind::Phrase(text, _) if text.is_empty() => {
+                let explained = ("nothing is quoted".to_owned(), "leave the quotes out".to_owned());
+                return Err(self.refuse(lexeme, explained));
+            }
+            Kind::Phrase(text, true) => Needle::Term(Term::in_exact_case(text)),
+            Kind::Phrase(text, false) => Needle::Term(Term::new(text)),
+            Kind::Pattern => Needle::Term(part(lexeme.source).map_err(|message| {
+                let hint = format!("for more write an expression, /a.*b/; {}", quoted(lexeme.source));
+                self.refuse(lexeme, (message, hint))
+            })?),
+            Kind::Tilde => Needle::Fuzzy(fuzzy(lexeme.source).ok_or_else(|| {
+                let (chars, slips) = (fuzzy::CHARS_MAX, fuzzy::SLIPS_MAX);
+                let message = format!(
+                    "`~` stands behind one word of at most {chars} characters, and behind it 1 to {slips} slips"
+                );
+                self.refuse(lexeme, (message, format!("as in timeout~ or timeout~2; {}", quoted(lexeme.source))))
+            })?),
+            Kind::Regex(source, exact_case) => Needle::Pattern(self.pattern(lexeme, source, *exact_case)?),
+            _ => return Err(self.refuse(lexeme, explain::explain(self.query, lexeme))),
+        };
+        if let Needle::Term(term) = &needle
+            && !term.has_token()
+            && !matches!(lexeme.kind, Kind::Phrase(..))
+        {
             let message = format!("`{}` has no letter or digit", lexeme.source);
-            return Err(refuse(message, instead(query, &lexeme)));
+            return Err(self.refuse(lexeme, (message, explain::instead(self.query, lexeme))));
         }
-        if lexeme.source.len() > TERM_BYTES_MAX {
-            let message = format!("the term has {} bytes", lexeme.source.len());
-            return Err(refuse(message, format!("at most {TERM_BYTES_MAX} are allowed")));
-        }
-        if terms.len() == TERMS_MAX {
-            let message = "there are too many terms".to_owned();
-            return Err(refuse(message, format!("at most {TERMS_MAX} are allowed")));
-        }
-        terms.push(term);
+        self.advance();
+        Ok(needle)
     }
-    Ok(terms)
+
+    fn pattern(&mut self, lexeme: &Lexeme<'a>, source: &str, exact_case: bool) -> Result<Pattern, ParseError> {
+        self.regexes += 1;
+        if self.regexes > REGEXES_MAX {
+            let explained = ("there are too many expressions", format!("at most {REGEXES_MAX} are allowed"));
+            return Err(self.refuse(lexeme, (explained.0.to_owned(), explained.1)));
+        }
+        Pattern::new(source, exact_case).map_err(|error| {
+            let message = format!("`{}` is no regular expression: {error}", explain::shown(lexeme.source));
+            self.refuse(lexeme, (message, explain::instead(self.query, lexeme)))
+        })
+    }
+
+    /// Counts a term, and checks its length.
+    fn count(&mut self, lexeme: &Lexeme<'a>) -> Result<(), ParseError> {
+        self.check_length(lexeme)?;
+        self.terms += 1;
+        if self.terms > TERMS_MAX {
+            let explained = ("there are too many terms".to_owned(), format!("at most {TERMS_MAX} are allowed"));
+            return Err(self.refuse(lexeme, explained));
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, lexeme: &Lexeme<'a>) -> Result<(), ParseError> {
+        if lexeme.source.len() <= TERM_BYTES_MAX {
+            return Ok(());
+        }
+        let message = format!("the term has {} bytes", lexeme.source.len());
+        Err(self.refuse(lexeme, (message, format!("at most {TERM_BYTES_MAX} are allowed"))))
+    }
+
+    fn nested<T>(
+        &mut self,
+        lexeme: &Lexeme<'a>,
+        inner: impl FnOnce(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            let explained = ("it is nested too deep".to_owned(), format!("at most {DEPTH_MAX} levels are allowed"));
+            return Err(self.refuse(lexeme, explained));
+        }
+        let result = inner(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// Passes the bracket that closes the one that `open` is.
+    fn close(&mut self, open: &Lexeme<'a>) -> Result<(), ParseError> {
+        match &self.next {
+            Some(next) if next.source == ")" => {
+                self.lexer.in_list = false;
+                self.advance();
+                Ok(())
+            }
+            Some(next) => Err(self.refuse(next, explain::explain(self.query, next))),
+            None => {
+                let hint = format!("end it with ), or {}", explain::instead(self.query, open));
+                Err(self.refuse(open, ("the bracket is not closed".to_owned(), hint)))
+            }
+        }
+    }
+
+    /// Refuses an operator that nothing follows.
+    fn require_term(&self, operator: &Lexeme<'a>) -> Result<(), ParseError> {
+        match &self.next {
+            None => Err(self.refuse_end(&format!("a term after `{}`", operator.source))),
+            Some(next) if matches!(next.kind, Kind::And | Kind::Or) || next.source == ")" => {
+                Err(self.refuse(next, explain::explain(self.query, next)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn advance(&mut self) {
+        self.next = self.lexer.next();
+    }
+
+    fn refuse(&self, lexeme: &Lexeme<'_>, explained: Explanation) -> ParseError {
+        self.refuse_at(lexeme.start, explained)
+    }
+
+    fn refuse_end(&self, expected: &str) -> ParseError {
+        let hint = "write it, or put the operator into quotes".to_owned();
+        self.refuse_at(self.query.len(), (format!("expected {expected}"), hint))
+    }
+
+    fn refuse_at(&self, at: usize, (message, hint): Explanation) -> ParseError {
+        // In characters from 1.
+        let column = self.query.get(..at).unwrap_or_default().chars().count() + 1;
+        ParseError { column, message, hint }
+    }
 }
 
-/// The place of byte `at`, in characters from 1.
-fn column(query: &str, at: usize) -> usize {
-    query.get(..at).unwrap_or_default().chars().count() + 1
+/// The part of words that a bare term with a `*` at its start, its end or both stands for.
+fn part(source: &str) -> Result<Term, String> {
+    let (open_start, rest) = source.strip_prefix('*').map_or((false, source), |rest| (true, rest));
+    let (open_end, text) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
+    if text.contains('*') || text.is_empty() {
+        return Err("`*` stands at the start or the end of a word".to_owned());
+    }
+    Ok(Term::with_edges(text, Edges { open_start, open_end }))
 }
 
-/// What to say to a piece that is no term: what is wrong, and what to write instead.
-fn explain(query: &str, lexeme: &Lexeme<'_>) -> (String, String) {
-    let source = lexeme.source;
-    let quoted = instead(query, lexeme);
-    if let Some(explained) = explain_habit(query, lexeme) {
-        return explained;
-    }
-    match &lexeme.kind {
-        Kind::And => {
-            (format!("`{source}` is an operator"), format!("all terms must occur anyway: leave it out, or {quoted}"))
-        }
-        Kind::Or => {
-            (format!("`{source}` is an operator that q does not have yet"), format!("ask for each alone, or {quoted}"))
-        }
-        Kind::Not => (format!("`{source}` means NOT here, which q does not have yet"), quoted),
-        Kind::Comparison { name: "" } => (format!("`{source}` compares, which q does not do yet"), quoted),
-        Kind::Comparison { name } => explain_comparison(name, source, quoted),
-        Kind::Regex => (format!("`{source}` is a regular expression, which q does not have yet"), quoted),
-        Kind::Pattern => ("`*` stands for parts of words, which q does not have yet".to_owned(), quoted),
-        Kind::Tilde => ("`~` is an operator".to_owned(), quoted),
-        Kind::Bracket => (format!("`{source}` is a bracket, which q does not have yet"), quoted),
-        Kind::UnclosedQuote => {
-            ("the quote is not closed".to_owned(), "end it with \", and write \\\" for one inside".to_owned())
-        }
-        Kind::MisplacedQuote => {
-            ("a quote begins and ends a whole term".to_owned(), format!("put a space between, or {quoted}"))
-        }
-        Kind::ForeignQuote => (format!("`{source}` does not quote"), format!("quotes are \"…\"; {quoted}")),
-        Kind::Word | Kind::Phrase(_) => (format!("`{source}` is not expected here"), quoted),
-    }
-}
-
-/// The parameters that do what some comparisons ask for.
-fn explain_comparison(name: &str, source: &str, quoted: String) -> (String, String) {
-    let message = format!("`{source}` compares a field, which q does not do yet");
-    let parameter = match name {
-        "level" | "severity" | "lvl" | "loglevel" | "logLevel" | "detected_level" => {
-            "use the parameter level= or minLevel="
-        }
-        "service" | "serviceName" | "service_name" | "service.name" | "app" | "job" => "use the parameter service=",
-        "timestamp" | "@timestamp" | "time" | "ts" | "_time" => "use the parameters startTime= and endTime=",
-        "message" | "msg" | "log" | "_msg" => "terms are looked for in the message: write the value alone",
-        "_stream" | "_stream_id" => "there are no streams: use the parameter service=",
-        _ => return (message, quoted),
-    };
-    (message, format!("{parameter}, or {quoted}"))
-}
-
-/// What LogQL and LogsQL have after a `|`.
-const PIPES: &[&str] = &[
-    "copy",
-    "count",
-    "decolorize",
-    "delete",
-    "drop",
-    "extract",
-    "field_names",
-    "field_values",
-    "fields",
-    "filter",
-    "format",
-    "head",
-    "json",
-    "keep",
-    "label_format",
-    "len",
-    "limit",
-    "line_format",
-    "logfmt",
-    "math",
-    "offset",
-    "pack_json",
-    "pattern",
-    "rate",
-    "regexp",
-    "rename",
-    "replace",
-    "sort",
-    "stats",
-    "tail",
-    "top",
-    "uniq",
-    "unpack",
-    "unpack_json",
-    "unpack_logfmt",
-    "unroll",
-    "unwrap",
-    "where",
-];
-
-/// What to say where the text looks like LogQL or LogsQL.
-fn explain_habit(query: &str, lexeme: &Lexeme<'_>) -> Option<(String, String)> {
-    let rest = query.get(lexeme.start..)?;
-    if lexeme.source == "{" {
-        let message = "`{` selects streams in LogQL; there are none here";
-        let hint = format!("use the parameter service=, or {}", instead(query, lexeme));
-        return Some((message.to_owned(), hint));
-    }
-    if lexeme.kind != Kind::Or {
-        return None;
-    }
-    if rest.starts_with("|=") || rest.starts_with("|~") {
-        let message = "`|=` and `|~` filter lines in LogQL".to_owned();
-        return Some((message, "write the text alone, in quotes if it has spaces: \"connection from\"".to_owned()));
-    }
-    let pipe = rest.strip_prefix('|')?.split_whitespace().next()?;
-    let pipe = pipe.split(['(', ',']).next()?;
-    PIPES.contains(&pipe).then(|| {
-        let message = format!("`| {pipe}` is a pipe of LogQL or LogsQL, which q does not have");
-        (message, "the parameters fields=, order= and limit= shape the answer".to_owned())
-    })
-}
-
-/// How to look for the text itself that `lexeme` stands in.
-fn instead(query: &str, lexeme: &Lexeme<'_>) -> String {
-    /// A hint is for reading.
-    const SHOWN_CHARS_MAX: usize = 80;
-    let chunk = query.get(lexeme.chunk_start..).unwrap_or_default();
-    let mut is_quoted = false;
-    let end = chunk.find(|c: char| {
-        is_quoted ^= c == '"';
-        c.is_whitespace() && !is_quoted
-    });
-    let end = end.unwrap_or(chunk.len()).max(lexeme.start + lexeme.source.len() - lexeme.chunk_start);
-    let chunk = chunk.get(..end).unwrap_or_default();
-    if chunk.chars().count() > SHOWN_CHARS_MAX {
-        return "for the text itself write it in quotes, \"…\"".to_owned();
-    }
-    format!("for the text itself write \"{}\"", chunk.replace('\\', "\\\\").replace('"', "\\\""))
+/// The fuzzy word that a bare term such as `timeout~` or `timeout~2` stands for.
+fn fuzzy(source: &str) -> Option<Fuzzy> {
+    let (word, slips) = source.split_once('~')?;
+    let slips = if slips.is_empty() { 1 } else { slips.parse().ok().filter(|_| slips.len() == 1)? };
+    Fuzzy::new(word, slips)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn words_and_phrases_must_all_occur() {
-        let terms = parse(r#" Timeout "connection from" 10.0.0.1 -5 "->" "#).unwrap();
-        let texts: Vec<&str> = terms.iter().map(Term::text).collect();
-        assert_eq!(texts, ["timeout", "connection from", "10.0.0.1", "-5", "->"]);
-        assert_eq!(parse(" \t"), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn what_is_no_term_is_refused_with_its_place_and_spelling() {
-        for (query, column, hint) in [
-            ("a AND b", 3, "\"AND\""),
-            ("é a&b", 4, "\"a&b\""),
-            ("a OR b", 3, "\"OR\""),
-            ("a|b", 2, "\"a|b\""),
-            ("NOT a", 1, "\"NOT\""),
-            ("x -foo", 3, "\"-foo\""),
-            ("!foo", 1, "\"!foo\""),
-            ("level:error", 1, "level="),
-            ("minutes:5", 1, "\"minutes:5\""),
-            ("user:\"a b\"", 1, r#""user:\"a b\"""#),
-            ("C:\\temp", 1, r#""C:\\temp""#),
-            ("main()", 5, "\"main()\""),
-            ("time*", 1, "\"time*\""),
-            ("~/config", 1, "\"~/config\""),
-            ("/refused|reset/", 1, "\"/refused|reset/\""),
-            ("/conn (a|b)/ x", 1, "\"/conn (a|b)/\""),
-            ("a -> b", 3, "\"->\""),
-            ("a = b", 3, "\"=\""),
-            ("\"a", 1, "end it with \""),
-            ("\"a\"b", 1, r#""\"a\"b""#),
-            ("\"\"", 1, "leave the quotes out"),
-            ("'a b'", 1, "quotes are \"…\""),
-            ("{app=\"x\"}", 1, "service="),
-            ("{app=\"x\"} |= \"y\"", 1, "service="),
-            ("|= \"y\"", 1, "write the text alone"),
-            ("error | stats count()", 7, "fields="),
-            ("_time:5m error", 1, "startTime="),
-            ("_msg:error", 1, "write the value alone"),
-        ] {
-            let error = parse(query).expect_err(query);
-            assert_eq!(error.column, column, "{query}: {error}");
-            assert!(error.hint.contains(hint), "{query}: {error}");
-        }
-    }
-
-    #[test]
-    fn limits_are_kept() {
-        assert!(parse(&"a ".repeat(TERMS_MAX)).is_ok());
-        assert_eq!(parse(&"a ".repeat(TERMS_MAX + 1)).unwrap_err().column, 2 * TERMS_MAX + 1);
-        assert!(parse(&"a".repeat(TERM_BYTES_MAX)).is_ok());
-        assert!(parse(&"a".repeat(TERM_BYTES_MAX + 1)).is_err());
-        assert!(parse(&" ".repeat(QUERY_BYTES_MAX + 1)).is_err());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-
-        #[test]
-        fn no_text_panics(query in "[a-zB-D\"'\\\\ /|&!=~<>:*(){}\\[\\]éß日.\u{1b}-]{0,40}", any: String) {
-            let _ = parse(&query);
-            let _ = parse(&any);
-        }
-
-        #[test]
-        fn the_quoted_spelling_is_accepted_and_means_the_text(text in "[a-z\"\\\\ /|&!=~:*(){}.-]{1,20}") {
-            let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-            prop_assert_eq!(parse(&quoted), Ok(vec![Term::new(&text)]));
-        }
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ mod fetch;
 mod flush;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod known;
 mod manifest;
 mod memory;
 mod metrics;
@@ -145,6 +146,10 @@ impl Store for EmbeddedStore {
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {
         let engine = &self.engine;
         search::get(&engine.snapshot(), &engine.cache, id, &|segment, why| engine.report_damage(segment, why))
+    }
+
+    fn unknown_attributes(&self, names: &[String]) -> Result<Vec<String>, StoreError> {
+        Ok(known::unknown_attributes(&self.engine.snapshot(), &self.engine.cache, names))
     }
 
     fn delete_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {

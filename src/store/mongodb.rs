@@ -7,6 +7,7 @@
 mod attributes;
 mod client;
 mod document;
+mod pushdown;
 mod search;
 mod setup;
 mod write;

@@ -42,6 +42,14 @@ pub(super) struct Lookup {
     pub(super) ticket: Ticket,
 }
 
+/// A question for the attributes that no record has.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<String>, QueryError>")]
+pub(super) struct Unknown {
+    pub(super) names: Vec<String>,
+    pub(super) ticket: Ticket,
+}
+
 /// Why a worker has no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum QueryError {
@@ -89,6 +97,14 @@ impl Handler<Lookup> for QueryWorker {
 
     fn handle(&mut self, message: Lookup, context: &mut Self::Context) -> Self::Result {
         self.call(&message.ticket, context, |store| store.get(message.id))
+    }
+}
+
+impl Handler<Unknown> for QueryWorker {
+    type Result = Result<Vec<String>, QueryError>;
+
+    fn handle(&mut self, message: Unknown, context: &mut Self::Context) -> Self::Result {
+        self.call(&message.ticket, context, |store| store.unknown_attributes(&message.names))
     }
 }
 

@@ -10,7 +10,7 @@ use sluice_model::RecordId;
 use tokio::sync::Semaphore;
 
 use super::breaker::{Breaker, BreakerState};
-use super::query_worker::{Lookup, QueryError, QueryWorker, Retrieve, Ticket};
+use super::query_worker::{Lookup, QueryError, QueryWorker, Retrieve, Ticket, Unknown};
 use crate::batch::Records;
 use crate::config::QuerySettings;
 use crate::query::Query;
@@ -119,6 +119,14 @@ impl Reader {
     /// [`ReadError`].
     pub async fn get(&self, id: RecordId) -> Result<Option<Records>, ReadError> {
         self.ask(|ticket| Lookup { id, ticket }).await
+    }
+
+    /// Which of these attributes no record has, as far as the store can tell soon.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn unknown_attributes(&self, names: Vec<String>) -> Result<Vec<String>, ReadError> {
+        self.ask(|ticket| Unknown { names, ticket }).await
     }
 
     /// Whether reads are answered now: `/ready?for=read`.

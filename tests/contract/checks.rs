@@ -6,11 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sluice::config::RetentionSettings;
-use sluice::query::{Filter, Order, Position, Query, SeveritySet, Term, TimeRange};
+use sluice::query::{Filter, Order, Position, Query, SeveritySet, TimeRange, parse};
 use sluice::store::Store;
 use sluice_model::{RecordId, Severity, Timestamp};
 
-use super::model::{self, BASE, Row, SERVICES, Sent, WORDS, answer, block, rows, run, sent, shown};
+use super::ask::{Ask, ask};
+pub use super::asking::the_readme_says_what_each_query_finds;
+use super::model::{self, BASE, Row, SERVICES, Sent, answer, answer_to, block, rows, run, sent, shown};
 use super::{Collect, KEEP_ALL, Open, search};
 use crate::support::mongo::poll;
 
@@ -41,27 +43,25 @@ fn filter() -> impl Strategy<Value = Filter> {
             .prop_map(|some| some.into_iter().fold(SeveritySet::NONE, SeveritySet::with)),
     ];
     let service = prop_oneof![prop::sample::select(SERVICES.to_vec()), Just("nobody")].prop_map(str::to_owned);
-    let term = prop_oneof![prop::sample::select(WORDS.to_vec()), Just("disk timeout"), Just("kelvin"), Just("0.0.1")];
-    let terms = prop_oneof![
-        3 => Just(Vec::new()),
-        2 => prop::collection::vec(term.prop_map(Term::new), 1..3),
-    ];
     let services = prop_oneof![1 => Just(Vec::new()), 1 => prop::collection::vec(service, 1..3)];
-    (bound(), bound(), severities, services, terms).prop_map(|(start, end, severities, services, terms)| Filter {
+    let narrow = (bound(), bound(), severities, services).prop_map(|(start, end, severities, services)| Filter {
         range: TimeRange { start, end },
         severities,
         services,
-        terms,
-    })
+        ..Filter::default()
+    });
+    // What is asked in words would seldom find anything beside such a filter.
+    prop_oneof![2 => Just(Filter::default()), 1 => narrow]
 }
 
-/// A query without a place to go on from; `usize` chooses a record for that, or none.
-fn query() -> impl Strategy<Value = (Query, Option<usize>)> {
+/// A query without a place to go on from; `usize` chooses a record for that, or none. What it asks for in words is
+/// beside its filter.
+fn query() -> impl Strategy<Value = (Query, Ask, Option<usize>)> {
     let order = prop::sample::select(vec![Order::Ascending, Order::Descending]);
     let limit = prop::option::of(0_usize..20);
     let after = prop::option::of(0_usize..60);
-    (filter(), order, limit, after)
-        .prop_map(|(filter, order, limit, after)| (Query { filter, order, after: None, limit }, after))
+    (filter(), ask(), order, limit, after)
+        .prop_map(|(filter, ask, order, limit, after)| (Query { filter, order, after: None, limit }, ask, after))
 }
 
 fn position(row: &Row) -> Position {
@@ -92,10 +92,12 @@ pub fn every_query_is_answered_like_the_model(open: Open) {
     let result = runner.run(&cases, |(blocks, queries)| {
         let Some(subject) = open("every_query_is_answered_like_the_model", KEEP_ALL) else { return Ok(()) };
         let written = write_all(&*subject.store, &blocks);
-        for (mut query, after) in queries {
+        for (mut query, ask, after) in queries {
             query.after = after.and_then(|index| written.get(index)).map(position);
+            let expected = answer_to(&written, &query, &ask);
+            query.filter = query.filter.and(&parse(&ask.text()).expect("a query"));
             let found = search(&*subject.store, &query).expect("a search");
-            prop_assert_eq!(shown(&found), answer(&written, &query), "{:?}", query);
+            prop_assert_eq!(shown(&found), expected, "{} {:?}", ask.text(), query);
         }
         Ok(())
     });
@@ -136,8 +138,8 @@ pub fn pages_by_position_walk_every_match_once(open: Open) {
     let block = block(run(1), 0, &records);
     subject.store.write(&block).expect("a write");
     let written = rows(&block, &records);
-    for (order, terms) in [(Order::Ascending, vec![]), (Order::Descending, vec![Term::new("disk")])] {
-        let filter = Filter { terms, ..Filter::default() };
+    for (order, text) in [(Order::Ascending, ""), (Order::Descending, "disk")] {
+        let filter = Filter::default().and(&parse(text).expect("a query"));
         let whole = Query { filter, order, after: None, limit: None };
         let mut page = Query { limit: Some(701), ..whole.clone() };
         let mut walked = Vec::new();
@@ -147,7 +149,8 @@ pub fn pages_by_position_walk_every_match_once(open: Open) {
             page.after = Some(last.position(last.len() - 1));
             walked.extend(shown(&found));
         }
-        assert!(walked == answer(&written, &whole), "{order:?}: {} of {}", walked.len(), written.len());
+        // Every message has the word.
+        assert!(walked == answer_to(&written, &whole, &Ask::All), "{order:?}: {} of {}", walked.len(), written.len());
     }
 }
 
@@ -330,4 +333,18 @@ pub fn a_healthy_store_says_so(open: Open) {
     subject.store.write(&block(run(1), 0, &records)).expect("a write");
     subject.store.close().expect("it closes");
     assert!(subject.store.durable().contains(block(run(1), 0, &records).id), "a closed store holds all for good");
+}
+
+pub fn fields_that_no_record_has_are_told(open: Open) {
+    let Some(subject) = open("fields_that_no_record_has_are_told", KEEP_ALL) else { return };
+    let attributes = |json: &[(&str, &str)]| json.iter().map(|(name, json)| ((*name).into(), (*json).into())).collect();
+    let records: Vec<Sent> = [("n", "1"), ("n", "\"x\""), ("list", "[1]")]
+        .into_iter()
+        .map(|attribute| Sent { attributes: attributes(&[attribute]), ..Sent::at(BASE, "m") })
+        .collect();
+    subject.store.write(&block(run(1), 0, &records)).expect("a write");
+    let names = ["n", "list", "nobody", "lis"].map(str::to_owned);
+    let unknown = subject.store.unknown_attributes(&names).expect("an answer");
+    // A store that cannot tell soon tells nothing.
+    assert!(unknown.is_empty() || unknown == ["nobody", "lis"], "{unknown:?}");
 }

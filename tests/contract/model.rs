@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use sluice::batch::{AttributeRef, Block, BlockId, LogBatch, LogBatchBuilder, Records, RowWriter};
-use sluice::query::{Order, Query};
+use sluice::query::{Expr, Order, Query};
 use sluice_model::{RecordId, RunId, Severity, Timestamp};
+
+use super::ask::Ask;
 
 /// A moment in 2024, around which the records of these tests lie.
 pub const BASE: i64 = 1_728_345_600_000_000_000;
@@ -54,7 +56,7 @@ impl Row {
         )
     }
 
-    fn matches(&self, query: &Query) -> bool {
+    fn matches(&self, query: &Query, ask: &Ask) -> bool {
         let (filter, sent) = (&query.filter, &self.sent);
         let time = Timestamp::from_nanos(sent.ns);
         let position = (time, self.id);
@@ -68,13 +70,19 @@ impl Row {
             && time <= filter.range.end
             && filter.severities.contains(sent.severity())
             && (filter.services.is_empty() || filter.services.contains(&sent.service))
-            && filter.terms.iter().all(|term| term.matches(&sent.message))
+            && ask.matches(sent)
     }
 }
 
-/// What a store with `rows` answers, as JSON.
+/// What a store with `rows` answers to a query whose filter has no tree, as JSON.
 pub fn answer(rows: &[Row], query: &Query) -> Vec<String> {
-    let mut found: Vec<&Row> = rows.iter().filter(|row| row.matches(query)).collect();
+    assert_eq!(query.filter.matching, Expr::All);
+    answer_to(rows, query, &Ask::All)
+}
+
+/// What a store with `rows` answers to a query whose filter has the tree of `ask`, as JSON.
+pub fn answer_to(rows: &[Row], query: &Query, ask: &Ask) -> Vec<String> {
+    let mut found: Vec<&Row> = rows.iter().filter(|row| row.matches(query, ask)).collect();
     found.sort_by_key(|row| (row.sent.ns, row.id));
     if query.order == Order::Descending {
         found.reverse();

@@ -147,3 +147,28 @@ fn what_was_read_can_be_sent_in_again() {
     let doubled: Vec<Value> = without_ids(&first).into_iter().flat_map(|record| [record.clone(), record]).collect();
     assert_eq!(without_ids(&all), doubled);
 }
+
+#[test]
+fn a_query_is_answered_page_by_page_and_unknown_fields_are_told() {
+    let server = Server::start(&[]);
+    fill(&server.http, 100);
+    let found = |path: &str| {
+        let answer = server.http.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        (answer.json().as_array().unwrap().len(), answer.headers.get("sluice-hint").cloned())
+    };
+    assert_eq!(found("/logs?q=n%3E=90"), (10, None));
+    assert_eq!(found("/logs?q=n%20in%20(1,%202)%20OR%20n%3E97"), (4, None));
+    assert_eq!(found("/logs?q=NOT%20n:*"), (0, None));
+    let hint = "no record has the field \"msg\" (did you mean message?)".to_owned();
+    assert_eq!(found("/logs?q=msg:x%20OR%20n=5"), (1, Some(hint)));
+
+    let mut next = Some("/logs?limit=7&q=n%3E=50".to_owned());
+    let mut walked = 0;
+    while let Some(path) = next {
+        let answer = server.http.get(&path);
+        walked += answer.json().as_array().unwrap().len();
+        next = answer.next();
+    }
+    assert_eq!(walked, 50);
+}

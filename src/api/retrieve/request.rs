@@ -72,10 +72,11 @@ impl Request {
             },
             severities: severities(&pairs)?,
             services: pairs.all(&["service"]).map(str::to_owned).collect(),
-            terms: match pairs.one("q")? {
-                Some(q) => parse(q).map_err(|error| Problem::invalid_parameter(format!("q: {error}")))?,
-                None => Vec::new(),
-            },
+            ..Filter::default()
+        };
+        let filter = match pairs.one("q")? {
+            Some(q) => filter.and(&parse(q).map_err(|error| Problem::invalid_parameter(format!("q: {error}")))?),
+            None => filter,
         };
         let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
         let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
@@ -229,7 +230,7 @@ mod tests {
             ("limit=10001", "use 1 to 10000"),
             ("limit=x", "use 1 to 10000"),
             ("order=up", "use desc or asc"),
-            ("q=a+OR+b", "q: column 3"),
+            ("q=a+OR", "q: column 5"),
             ("cursor=x", "not a cursor"),
             ("fields=id", "text/csv"),
         ] {

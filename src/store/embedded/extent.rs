@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sluice_model::{Severity, Timestamp};
 
 use crate::batch::LogBatch;
-use crate::query::{Filter, Order, TimeRange};
+use crate::query::{Order, SeveritySet, TimeRange};
 
 /// How many bytes of a service's name an extent keeps.
 const SERVICE_BYTES: usize = 64;
@@ -70,16 +70,14 @@ impl Extent {
         }
     }
 
-    /// Whether any of the records can pass `filter`, going by all but its terms.
-    pub(super) fn may_match(&self, filter: &Filter) -> bool {
-        self.times().overlaps(filter.range)
-            && (filter.services.is_empty() || filter.services.iter().any(|service| self.may_have_service(service)))
-            && Severity::ALL.into_iter().any(|severity| {
-                self.severities & severity_bit(severity.number()) != 0 && filter.severities.contains(severity)
-            })
+    /// The severities that occur.
+    pub(super) fn severities(&self) -> SeveritySet {
+        let occurs = |severity: &Severity| self.severities & severity_bit(severity.number()) != 0;
+        Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
     }
 
-    fn may_have_service(&self, service: &str) -> bool {
+    /// Whether the service may occur.
+    pub(super) fn may_have_service(&self, service: &str) -> bool {
         self.service_min.as_str() <= service && self.service_max.as_deref().is_none_or(|max| service <= max)
     }
 }

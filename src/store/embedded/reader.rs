@@ -10,7 +10,7 @@ use arrow_array::{
     ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
@@ -18,23 +18,27 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
 use rustix::io::Errno;
 use sluice_model::{RecordId, RunId, Severity};
 
 use super::seal::{Seal, Tail};
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
-use crate::batch::{BatchError, BlockSet, LogBatch, Records};
+use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
 use crate::files::{Access, File, Files};
+use crate::query::Columns;
 
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
 pub(super) const SEQUENCE: usize = 1;
-pub(super) const TIMESTAMP: usize = 2;
-pub(super) const SEVERITY: usize = 3;
-pub(super) const SERVICE: usize = 5;
-pub(super) const MESSAGE: usize = 6;
+const TIMESTAMP: usize = 2;
+const SEVERITY: usize = 3;
+const LEVEL: usize = 4;
+const SERVICE: usize = 5;
+const MESSAGE: usize = 6;
+const OVERFLOW: usize = 7;
 
 /// The columns that every segment has: ids first, attributes after them.
 static FIXED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -198,8 +202,45 @@ impl OpenSegment {
         Ok(Records::try_from_arrow(&columns)?)
     }
 
-    /// Rows of a row group (all, or those whose bit is set) of which only the fixed columns in `wanted` are read, in
-    /// ascending order; the others are filled with something of their type.
+    /// The places of the columns that an evaluation looks at, in ascending order.
+    pub(super) fn places(&self, wanted: &Columns) -> Vec<usize> {
+        let fixed = [
+            (wanted.id, RUN),
+            (wanted.id, SEQUENCE),
+            (wanted.timestamp, TIMESTAMP),
+            (wanted.severity, SEVERITY),
+            (wanted.level, LEVEL),
+            (wanted.service, SERVICE),
+            (wanted.message, MESSAGE),
+            (!wanted.attributes.is_empty(), OVERFLOW),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(is_wanted, place)| is_wanted.then_some(place));
+        let mut attributes: Vec<usize> = wanted.attributes.iter().filter_map(|name| self.place_of(name)).collect();
+        attributes.sort_unstable();
+        fixed.chain(attributes).collect()
+    }
+
+    /// Where the column of an attribute stands, if it has one.
+    fn place_of(&self, attribute: &str) -> Option<usize> {
+        let is_it = |name: &str| name.strip_prefix(ATTRIBUTE_PREFIX) == Some(attribute);
+        self.metadata.schema().fields().iter().position(|field| is_it(field.name()))
+    }
+
+    /// Whether a record of the row group may have the attribute: there is a column for it, or something in the overflow.
+    pub(super) fn may_have_attribute(&self, group: usize, name: &str) -> bool {
+        self.place_of(name).is_some() || self.may_overflow(group)
+    }
+
+    /// Whether a record of the row group may have something in the overflow.
+    fn may_overflow(&self, group: usize) -> bool {
+        let Some(group) = self.metadata.metadata().row_groups().get(group) else { return true };
+        let statistics = group.columns().get(OVERFLOW).and_then(ColumnChunkMetaData::statistics);
+        let nulls = statistics.and_then(Statistics::null_count_opt);
+        nulls.is_none_or(|nulls| i64::try_from(nulls) != Ok(group.num_rows()))
+    }
+
+    /// Rows of a row group (all, or those whose bit is set) of which only the columns at the places in `wanted` are read,
+    /// in ascending order; the other fixed ones are filled with something of their type.
     pub(super) fn columns(
         &self,
         group: usize,
@@ -209,12 +250,17 @@ impl OpenSegment {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
         let schema = Arc::new(self.metadata.schema().project(wanted)?);
         let read = self.read(group, rows, mask, &schema)?;
-        let mut found = read.columns().iter();
-        let columns = (0..FIXED_SCHEMA.fields().len()).map(|column| {
-            let found = if wanted.contains(&column) { found.next().cloned() } else { None };
-            found.unwrap_or_else(|| filler(column, read.num_rows()))
+        let mut found = schema.fields().iter().cloned().zip(read.columns().iter().cloned());
+        let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
+            let found = if wanted.contains(&column) { found.next() } else { None };
+            found.unwrap_or_else(|| (field, filler(column, read.num_rows())))
         });
-        Ok(Records::try_from_arrow(&RecordBatch::try_new(FIXED_SCHEMA.clone(), columns.collect())?)?)
+        let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
+        found.for_each(|(field, column)| {
+            fields.push(field);
+            columns.push(column);
+        });
+        Ok(Records::try_from_arrow(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)?)
     }
 
     fn read(

@@ -3,8 +3,9 @@
 //! A search takes a snapshot and goes through it in pages. For each page the sources (chunks and segments) are visited in
 //! the order of their best time, and a heap keeps the best positions so far. Once it is full, its worst position narrows
 //! the range of times for all that follows, and the page is done when the next source lies beyond it. What is read of a
-//! row group before that is its key columns, after its bounds and its token filter let it through, and the messages of
-//! those rows that pass everything else. Only the rows of the page are then fetched whole, a few at a time.
+//! row group before that is its key columns, after its bounds, its columns and its token filter let it through, then the
+//! attributes that the filter needs, and last the messages, each of those rows only that pass everything before. Only the
+//! rows of the page are then fetched whole, a few at a time.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -15,13 +16,14 @@ use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use sluice_model::{RecordId, Timestamp};
 
 use super::cache::Cache;
+use super::extent::Extent;
 use super::fetch::{self, FetchError};
+use super::known::Known;
 use super::memory::Chunk;
-use super::reader::{MESSAGE, OpenSegment, RUN, ReadError, SEQUENCE, SERVICE, SEVERITY, TIMESTAMP};
+use super::reader::{OpenSegment, RUN, ReadError, SEQUENCE};
 use super::segment::{RowGroup, Segment};
-use super::tokens;
 use crate::batch::Records;
-use crate::query::{Filter, Order, Position, Query, TimeRange};
+use crate::query::{Columns, Expr, Filter, Order, Position, Query, TimeRange, Verdict};
 use crate::store::{Sink, StoreError};
 
 /// How many positions a page has at most.
@@ -132,10 +134,11 @@ fn search_page(
 
 /// The sources that may have matches, the one with the best time first.
 fn sources(snapshot: &Snapshot, query: &Query) -> Vec<Source> {
-    let filter = Filter { range: query.open_range(), terms: Vec::new(), ..query.filter.clone() };
-    let chunks = snapshot.chunks.iter().filter(|chunk| chunk.extent.may_match(&filter)).cloned().map(Source::Chunk);
+    let filter = Filter { range: query.open_range(), ..query.filter.clone() };
+    let may_match = |extent: &Extent| filter.verdict(&Known::by_extent(extent)) != Verdict::Never;
+    let chunks = snapshot.chunks.iter().filter(|chunk| may_match(&chunk.extent)).cloned().map(Source::Chunk);
     let segments = snapshot.segments.iter();
-    let segments = segments.filter(|segment| !segment.is_damaged() && segment.info.extent.may_match(&filter));
+    let segments = segments.filter(|segment| !segment.is_damaged() && may_match(&segment.info.extent));
     let mut sources: Vec<Source> = chunks.chain(segments.cloned().map(Source::Segment)).collect();
     sources.sort_by_key(|source| flip(source.best_time(query.order), query.order));
     sources
@@ -187,13 +190,13 @@ fn flip_id(id: u128, order: Order) -> u128 {
 struct Best {
     order: Order,
     after: Option<(i64, u128)>,
-    /// The whole filter, its parts without and with terms; the range of all narrows as matches are found.
+    /// The whole filter, and its part for key columns; the range of both narrows as matches are found.
     filter: Filter,
     keys_only: Filter,
-    terms_only: Filter,
-    tokens: Vec<u64>,
+    /// What has to be passed besides, step by step.
+    later: Vec<Expr>,
     /// The key columns that the filter needs.
-    columns: Vec<usize>,
+    columns: Columns,
     /// The worst of them on top.
     heap: BinaryHeap<Match>,
     page: usize,
@@ -204,21 +207,15 @@ impl Best {
         let order = query.order;
         let key = |(time, id): Position| (flip(time.as_nanos(), order), flip_id(id.as_u128(), order));
         let filter = Filter { range: query.open_range(), ..query.filter.clone() };
-        let mut columns = vec![RUN, SEQUENCE, TIMESTAMP];
-        if !filter.severities.is_all() {
-            columns.push(SEVERITY);
-        }
-        if !filter.services.is_empty() {
-            columns.push(SERVICE);
-        }
+        let [keys, fields, messages] = filter.matching.steps();
+        let keys_only = Filter { matching: keys, ..filter.clone() };
         Best {
             order,
             after: query.after.map(key),
-            keys_only: Filter { terms: Vec::new(), ..filter.clone() },
-            terms_only: Filter { terms: filter.terms.clone(), ..Filter::default() },
-            tokens: tokens::required(&filter.terms),
+            columns: Columns { id: true, timestamp: true, ..keys_only.columns() },
+            keys_only,
+            later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
             filter,
-            columns,
             heap: BinaryHeap::with_capacity(page.min(1024) + 1),
             page,
         }
@@ -231,7 +228,7 @@ impl Best {
     }
 
     fn scan_chunk(&mut self, source: u32, records: &Records) {
-        let selected = self.filter.select(&records.logs);
+        let selected = self.filter.select(records);
         self.offer(source, 0, records, selected.set_indices());
     }
 
@@ -247,31 +244,33 @@ impl Best {
             if self.beats(group.extent.best_time(self.order)) {
                 break;
             }
-            if group.extent.may_match(&self.keys_only) && self.may_have_tokens(open, group)? {
-                self.scan_group(source, open, index, base)?;
+            let known = Known::of_group(open, index, &group.extent, &self.filter)?;
+            if self.filter.verdict(&known) != Verdict::Never {
+                self.scan_group(source, open, (index, base), &known)?;
             }
         }
         Ok(())
     }
 
-    fn may_have_tokens(&self, open: &OpenSegment, group: &RowGroup) -> Result<bool, ReadError> {
-        match group.tokens {
-            Some(region) if !self.tokens.is_empty() => Ok(tokens::may_have_all(&open.region(region)?, &self.tokens)),
-            _ => Ok(true),
+    fn scan_group(
+        &mut self,
+        source: u32,
+        open: &OpenSegment,
+        (group, base): (usize, u32),
+        known: &Known<'_>,
+    ) -> Result<(), ReadError> {
+        let keys = open.columns(group, None, &open.places(&self.columns))?;
+        let mut passing = self.keys_only.select(&keys);
+        for step in self.later.iter().filter(|step| step.verdict(known) != Verdict::Always) {
+            let rows = passing.count_set_bits();
+            if rows == 0 {
+                break;
+            }
+            let read = open.columns(group, Some(passing.clone()), &open.places(&step.columns()))?;
+            let passed = step.select(&read, &BooleanBuffer::new_set(rows));
+            passing = spread(&passing, &passed);
         }
-    }
-
-    fn scan_group(&mut self, source: u32, open: &OpenSegment, group: usize, base: u32) -> Result<(), ReadError> {
-        let keys = open.columns(group, None, &self.columns)?;
-        let selected = self.keys_only.select(&keys.logs);
-        if self.terms_only.terms.is_empty() || selected.count_set_bits() == 0 {
-            self.offer(source, base, &keys, selected.set_indices());
-            return Ok(());
-        }
-        let messages = open.columns(group, Some(selected.clone()), &[MESSAGE])?;
-        let passed = self.terms_only.select(&messages.logs);
-        let rows = selected.set_indices().zip(passed.iter()).filter_map(|(row, passed)| passed.then_some(row));
-        self.offer(source, base, &keys, rows);
+        self.offer(source, base, &keys, passing.set_indices());
         Ok(())
     }
 
@@ -314,6 +313,15 @@ impl Best {
         self.filter.range = range;
         self.keys_only.range = range;
     }
+}
+
+/// Those of the rows whose bit is set in `rows` that have one in `passed`, where only they stand.
+fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuffer {
+    let mut bits = BooleanBufferBuilder::new(rows.len());
+    bits.append_n(rows.len(), false);
+    let passing = rows.set_indices().zip(passed.iter()).filter(|(_, passed)| *passed);
+    passing.for_each(|(row, _)| bits.set_bit(row, true));
+    bits.finish()
 }
 
 /// Finds one record.

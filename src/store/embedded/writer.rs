@@ -172,7 +172,7 @@ fn properties(columns: &RecordBatch) -> Result<WriterProperties, ParquetError> {
         .set_dictionary_enabled(false)
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::None);
-    for name in ["sequence", "timestamp", "severity", "service"] {
+    for name in ["sequence", "timestamp", "severity", "service", "overflow"] {
         properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }
     for name in ["sequence", "timestamp"] {

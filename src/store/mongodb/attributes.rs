@@ -71,7 +71,7 @@ pub(super) fn load(nested: Option<&RawDocument>, exact: Option<&str>, builder: &
 }
 
 /// Whether the dotted `name` can be a path of fields on every server.
-fn is_path(name: &str) -> bool {
+pub(super) fn is_path(name: &str) -> bool {
     let mut depth = 0;
     name.split('.').all(|segment| {
         depth += 1;

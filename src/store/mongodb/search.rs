@@ -5,20 +5,19 @@ use std::ops::ControlFlow;
 use arrow_array::UInt32Array;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::{Collection, Cursor};
-use sluice_model::{RecordId, Severity};
+use sluice_model::RecordId;
 
 use super::Shared;
 use super::client::CallError;
 use super::document;
+use super::pushdown::{self, Pushed, one_of, severities};
 use crate::batch::{BatchError, LogBatchBuilder, Records};
-use crate::query::{Order, Query, Term};
+use crate::query::{Order, Query};
 use crate::store::{Sink, StoreError};
 
 /// How much is asked of the server, decoded and handed on at a time.
 const STEP_ROWS: usize = 1_000;
 const STEP_BYTES: usize = 4 << 20;
-/// How many terms are looked for by the server.
-const PUSHED_TERMS_MAX: usize = 8;
 
 /// What the reader has no use for.
 fn projection() -> Document {
@@ -36,16 +35,19 @@ enum Pass {
 /// Answers a query.
 pub(super) fn search(shared: &Shared, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
     let mut query = query.clone();
-    let mut pattern = !query.filter.terms.is_empty();
-    let mut bounded = query.filter.terms.is_empty();
+    let mut pushed = pushdown::push(&query.filter.matching);
+    let mut bounded = pushed.exact;
     while query.limit != Some(0) && query.open_range().start <= query.open_range().end {
-        match pass(shared, &mut query, pattern, bounded, sink) {
+        match pass(shared, &mut query, &pushed, bounded, sink) {
             Ok(Pass::Done) => return Ok(()),
             // Documents that are not ours took up some of the limit: this time count only our own.
             Ok(Pass::Short) => bounded = false,
-            // A rare word keeps the server looking for long: then go through the records here, step by step.
-            Err(SearchError::Call(CallError::TimedOut(_))) if pattern && shared.connection.health().is_ok() => {
-                pattern = false;
+            // What is rare keeps the server looking for long: then go through the records here, step by step.
+            Err(SearchError::Call(CallError::TimedOut(_)))
+                if pushed.filter.is_some() && shared.connection.health().is_ok() =>
+            {
+                pushed = Pushed { filter: None, exact: false };
+                bounded = false;
             }
             Err(SearchError::Call(error)) => return Err(error.unavailable()),
             Err(SearchError::Batch(error)) => return Err(StoreError::Bug(error.to_string())),
@@ -84,16 +86,16 @@ impl From<BatchError> for SearchError {
 
 /// Yields what one cursor gives. `query.after` and `query.limit` go along with what has been yielded.
 ///
-/// `pattern` says whether the server looks for the terms, and `bounded` whether it is told the limit.
+/// `pushed` is what the server looks for of the filter's tree, and `bounded` says whether it is told the limit.
 fn pass(
     shared: &Shared,
     query: &mut Query,
-    pattern: bool,
+    pushed: &Pushed,
     bounded: bool,
     sink: &mut dyn Sink,
 ) -> Result<Pass, SearchError> {
     let collection = shared.connection.collection()?;
-    let mut cursor = open(shared, &collection, query, pattern, bounded)?;
+    let mut cursor = open(shared, &collection, query, pushed, bounded)?;
     let mut skipped = false;
     loop {
         let step = shared.connection.call(shared.read_timeout, fill(&mut cursor))?;
@@ -103,7 +105,7 @@ fn pass(
         let records = Records::with_ids(&step.ids, step.builder.finish())?;
         if let Some(last) = last {
             query.after = Some(records.position(last));
-            if let ControlFlow::Break(()) = hand_on(records, query, sink)? {
+            if let ControlFlow::Break(()) = hand_on(records, query, pushed.exact, sink)? {
                 return Ok(Pass::Done);
             }
         }
@@ -117,7 +119,7 @@ fn open(
     shared: &Shared,
     collection: &Collection<RawDocumentBuf>,
     query: &Query,
-    pattern: bool,
+    pushed: &Pushed,
     bounded: bool,
 ) -> Result<Cursor<RawDocumentBuf>, CallError> {
     let direction = match query.order {
@@ -128,7 +130,7 @@ fn open(
     let step = query.limit.filter(|_| bounded).map_or(STEP_ROWS, |limit| limit.min(STEP_ROWS));
     shared.connection.call(shared.read_timeout, async {
         let mut find = collection
-            .find(filter(query, pattern))
+            .find(filter(query, pushed))
             .projection(projection())
             .sort(doc! { "ns": direction, "_id": direction })
             .batch_size(step as u32);
@@ -167,10 +169,15 @@ async fn fill(cursor: &mut Cursor<RawDocumentBuf>) -> mongodb::error::Result<Ste
 }
 
 /// Gives the matches among `records` to the sink; `Break`, if the search is over.
-fn hand_on(records: Records, query: &mut Query, sink: &mut dyn Sink) -> Result<ControlFlow<()>, BatchError> {
+fn hand_on(
+    records: Records,
+    query: &mut Query,
+    exact: bool,
+    sink: &mut dyn Sink,
+) -> Result<ControlFlow<()>, BatchError> {
     let mut matches = records;
-    if !query.filter.terms.is_empty() {
-        let rows = query.filter.select(&matches.logs);
+    if !exact {
+        let rows = query.filter.select(&matches);
         let rows: Vec<u32> = rows.set_indices().map(|row| row as u32).collect();
         if rows.len() < matches.len() {
             matches = matches.take(&UInt32Array::from(rows))?;
@@ -188,14 +195,13 @@ fn hand_on(records: Records, query: &mut Query, sink: &mut dyn Sink) -> Result<C
     Ok(if query.limit == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-/// The query as a filter: exact but for the terms, and those at least a superset.
-fn filter(query: &Query, pattern: bool) -> Document {
+/// The query as a filter: exact but for what of the tree is pushed as a superset.
+fn filter(query: &Query, pushed: &Pushed) -> Document {
     let range = query.open_range();
     // Always there: documents that are not of ours have no `ns`.
     let mut filter = doc! { "ns": { "$gte": range.start.as_nanos(), "$lte": range.end.as_nanos() } };
     if !query.filter.severities.is_all() {
-        let wanted = Severity::ALL.into_iter().filter(|severity| query.filter.severities.contains(*severity));
-        filter.insert("severity", one_of(wanted.map(|severity| Bson::Int32(severity.number().into())).collect()));
+        filter.insert("severity", severities(query.filter.severities));
     }
     if !query.filter.services.is_empty() {
         filter.insert("service", one_of(query.filter.services.iter().map(Bson::from).collect()));
@@ -210,43 +216,8 @@ fn filter(query: &Query, pattern: bool) -> Document {
         let same = doc! { "_id": { beyond: id.to_string() } };
         filter.insert("$or", vec![later, same]);
     }
-    let patterns: Vec<Document> = if pattern { patterns(&query.filter.terms) } else { Vec::new() };
-    if !patterns.is_empty() {
-        filter.insert("$and", patterns);
+    if let Some(pushed) = &pushed.filter {
+        filter.insert("$and", [pushed.clone()]);
     }
     filter
-}
-
-/// Equality for one value, so that an index gives the order of what follows it.
-fn one_of(mut values: Vec<Bson>) -> Bson {
-    match (values.pop(), values.is_empty()) {
-        (Some(only), true) => only,
-        (Some(last), false) => {
-            values.push(last);
-            doc! { "$in": values }.into()
-        }
-        (None, _) => doc! { "$in": [] }.into(),
-    }
-}
-
-/// A pattern for the longest plain token of each term: every message with the term matches it.
-fn patterns(terms: &[Term]) -> Vec<Document> {
-    let plain = |token: &&String| token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let tokens = terms.iter().filter_map(|term| term.tokens().iter().filter(plain).max_by_key(|token| token.len()));
-    tokens.take(PUSHED_TERMS_MAX).map(|token| doc! { "message": { "$regex": pattern_of(token) } }).collect()
-}
-
-/// Finds `token` in any case. The letters are spelled out, because servers disagree on which others fold to them.
-fn pattern_of(token: &str) -> String {
-    let mut pattern = String::with_capacity(4 * token.len());
-    for letter in token.chars() {
-        match letter.to_ascii_lowercase() {
-            'i' => pattern.push_str("[iI\u{130}]"),
-            'k' => pattern.push_str("[kK\u{212a}]"),
-            's' => pattern.push_str("[sS\u{17f}]"),
-            lower @ 'a'..='z' => pattern.extend(['[', lower, lower.to_ascii_uppercase(), ']']),
-            other => pattern.push(other),
-        }
-    }
-    pattern
 }

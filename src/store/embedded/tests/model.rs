@@ -1,11 +1,12 @@
 //! Searches against a naive model, over memory and disk, whatever was flushed, compacted or reopened in between.
 
+use arrow_buffer::BooleanBuffer;
 use proptest::prelude::*;
 use sluice_model::Severity;
 
 use super::*;
 use crate::batch::Block;
-use crate::query::{Filter, SeveritySet, Term, TimeRange};
+use crate::query::{Expr, Filter, SeveritySet, TimeRange, parse};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -54,8 +55,31 @@ fn query() -> impl Strategy<Value = Query> {
         SeveritySet::NONE,
     ]);
     let services = prop::collection::vec(prop::sample::select(SERVICES.to_vec()).prop_map(str::to_owned), 0..3);
-    let terms = prop::sample::select(vec!["timeout", "login", "10.0.0.1", "failed", "absent", "user"]);
-    let terms = prop::collection::vec(terms.prop_map(Term::new), 0..2);
+    let condition = prop::sample::select(vec![
+        "timeout",
+        "login",
+        "10.0.0.1",
+        "failed",
+        "absent",
+        "user",
+        "fail*",
+        "*ail*",
+        "/^log/",
+        "-timeout",
+        "timeuot~",
+        "user.id>4",
+        "user.id:*",
+        "user.id!=3",
+        "user.id in (1, 2)",
+        "nobody=1",
+        "nobody!=1",
+        "service:pay*",
+        "service=auth OR level=debug",
+        "message=\"Login ok\"",
+        "level>=warn OR user.id<2",
+    ]);
+    let matching = prop::collection::vec(condition, 0..3)
+        .prop_map(|parts| Expr::all_of(parts.into_iter().map(|part| parse(part).unwrap())));
     let range = prop_oneof![
         Just(TimeRange::ALL),
         (0_i64..30, 0_i64..30).prop_map(|(start, end)| TimeRange {
@@ -65,9 +89,14 @@ fn query() -> impl Strategy<Value = Query> {
     ];
     let order = prop::sample::select(vec![Order::Ascending, Order::Descending]);
     let limit = prop_oneof![Just(None), (0_usize..60).prop_map(Some)];
-    (range, severities, services, terms, order, limit).prop_map(|(range, severities, services, terms, order, limit)| {
-        Query { filter: Filter { range, severities, services, terms }, order, after: None, limit }
-    })
+    (range, severities, services, matching, order, limit).prop_map(
+        |(range, severities, services, matching, order, limit)| Query {
+            filter: Filter { range, severities, services, matching },
+            order,
+            after: None,
+            limit,
+        },
+    )
 }
 
 /// What a search must yield, found the simple way.
@@ -75,6 +104,7 @@ fn expected(blocks: &[Block], query: &Query) -> Vec<String> {
     let mut matches = Vec::new();
     for block in blocks {
         let records = block.records();
+        let passing = query.filter.matching.select(&records, &BooleanBuffer::new_set(records.len()));
         for (row, json) in json(&records).into_iter().enumerate() {
             let logs = &records.logs;
             let service = logs.services().value(row);
@@ -82,7 +112,7 @@ fn expected(blocks: &[Block], query: &Query) -> Vec<String> {
             let matching = filter.range.contains(records.position(row).0)
                 && filter.severities.contains(logs.severity(row))
                 && (filter.services.is_empty() || filter.services.iter().any(|wanted| wanted == service))
-                && filter.terms.iter().all(|term| term.matches(logs.messages().value(row)))
+                && passing.value(row)
                 && query.is_after(records.position(row));
             if matching {
                 matches.push((records.position(row), json));
@@ -180,13 +210,14 @@ fn many_row_groups_and_pages_answer_as_the_model_does() {
     assert!(store.engine.segments()[0].info.rows > 128 << 10);
     let filters = [
         Filter::default(),
-        Filter { terms: vec![Term::new("w4711")], ..Filter::default() },
+        Filter::default().and(&parse("w4711").unwrap()),
         Filter {
             services: vec!["web".to_owned()],
             severities: SeveritySet::at_least(Severity::Fatal),
             ..Filter::default()
         },
-        Filter { terms: vec![Term::new("10.0.0.1"), Term::new("w59997")], ..Filter::default() },
+        Filter::default().and(&parse("10.0.0.1 w59997").unwrap()),
+        Filter::default().and(&parse("user.id>59000 -level=debug w599*").unwrap()),
     ];
     for filter in filters {
         for (order, limit) in [(Order::Descending, Some(1000)), (Order::Ascending, Some(7)), (Order::Descending, None)]
