@@ -3,7 +3,6 @@
 mod lock;
 mod stop;
 
-use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::api;
 use crate::config::{Settings, StoreTarget};
+use crate::files::{Disk, Files, Watched};
 use crate::ingest::Ingest;
 use crate::spool::{Spool, SpoolError};
 use crate::store::Store;
@@ -71,12 +71,22 @@ impl App {
     /// # Errors
     /// [`BuildError`]; nothing runs then.
     pub fn build(settings: &Settings) -> Result<App, BuildError> {
+        App::build_on(Arc::new(Disk), settings)
+    }
+
+    /// The same on any file system; only the folder's lock is the operating system's.
+    ///
+    /// # Errors
+    /// As for [`App::build`].
+    pub fn build_on(files: Arc<dyn Files>, settings: &Settings) -> Result<App, BuildError> {
         let lock = FolderLock::take(&settings.data_dir)?;
         let listener = bind(settings.listen)?;
         let address = listener.local_addr().map_err(|error| BuildError::Bind { listen: settings.listen, error })?;
         let mut registry = Registry::default();
-        let spool = Spool::open(&settings.data_dir.join("spool"), &settings.spool, &mut registry)?;
-        let store = open_store(settings, &spool, &mut registry)?;
+        let watched = Arc::new(Watched::new(files, &settings.data_dir, &mut registry));
+        let files: Arc<dyn Files> = watched.clone();
+        let spool = Spool::open(&files, &settings.data_dir.join("spool"), &settings.spool, &mut registry)?;
+        let store = open_store(&files, settings, &spool, &mut registry)?;
         let sections = Sections {
             workers: &settings.workers,
             breaker: &settings.breaker,
@@ -84,8 +94,8 @@ impl App {
             retention: &settings.retention,
         };
         let dead_letters = settings.data_dir.join("dead-letter");
-        let workers = Arc::new(Workers::start(&spool, &store, sections, &dead_letters, &mut registry)?);
-        sync_entries(&settings.data_dir)?;
+        let workers = Arc::new(Workers::start(&spool, &store, sections, &files, &dead_letters, &mut registry)?);
+        sync_entries(&*files, &settings.data_dir)?;
         let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
         let parts = api::Parts {
             ingest: web::Data::new(ingest),
@@ -145,25 +155,29 @@ fn stop_parts(spool: &Spool, workers: &Workers, store: &dyn Store, deadline: Ins
 }
 
 /// Makes the entries of the folders that the parts have made survive a crash of the machine, before anything is accepted.
-fn sync_entries(data_dir: &Path) -> Result<(), BuildError> {
-    let synced = File::open(data_dir).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| LockError::Io { folder: data_dir.display().to_string(), error }.into())
+fn sync_entries(files: &dyn Files, data_dir: &Path) -> Result<(), BuildError> {
+    files.sync_folder(data_dir).map_err(|error| LockError::Io { folder: data_dir.display().to_string(), error }.into())
 }
 
 fn bind(listen: SocketAddr) -> Result<TcpListener, BuildError> {
     TcpListener::bind(listen).map_err(|error| BuildError::Bind { listen, error })
 }
 
-fn open_store(settings: &Settings, spool: &Spool, registry: &mut Registry) -> Result<Arc<dyn Store>, BuildError> {
+fn open_store(
+    files: &Arc<dyn Files>,
+    settings: &Settings,
+    spool: &Spool,
+    registry: &mut Registry,
+) -> Result<Arc<dyn Store>, BuildError> {
     let folder = settings.data_dir.join("store");
     match &settings.store {
         StoreTarget::Embedded => {
             let runs = spool.open_runs();
-            let opened = EmbeddedStore::open(&folder, &settings.embedded, settings.retention, &runs, registry);
+            let opened = EmbeddedStore::open(files, &folder, &settings.embedded, settings.retention, &runs, registry);
             Ok(opened.map_err(|error| BuildError::Store(error.to_string()))?)
         }
         StoreTarget::MongoDb(uri) => {
-            warn_of_records_left(&folder);
+            warn_of_records_left(&**files, &folder);
             let opened = MongoStore::new(uri, &settings.mongodb, settings.retention, registry);
             Ok(opened.map_err(|error| BuildError::Store(error.to_string()))?)
         }
@@ -171,8 +185,8 @@ fn open_store(settings: &Settings, spool: &Spool, registry: &mut Registry) -> Re
 }
 
 /// Says so when the folder has records of the embedded store, which MongoDB will not show.
-fn warn_of_records_left(folder: &Path) {
-    if let Some(records) = EmbeddedStore::records_in(folder).filter(|records| *records > 0) {
+fn warn_of_records_left(files: &dyn Files, folder: &Path) {
+    if let Some(records) = EmbeddedStore::records_in(files, folder).filter(|records| *records > 0) {
         warn!(
             records;
             "the data folder has records of the embedded store that this store does not show; to move them, give this \

@@ -4,6 +4,7 @@
 //! use only those above it.
 
 pub mod config;
+pub mod files;
 pub mod telemetry;
 
 pub mod batch;

@@ -10,7 +10,6 @@
 mod active;
 mod budget;
 mod delivery;
-mod disk;
 mod entry;
 mod group;
 mod index;
@@ -47,7 +46,6 @@ pub use status::{Behind, LaneStatus, SpoolStatus};
 
 use self::budget::Budget;
 use self::delivery::Delivery;
-use self::disk::Disk;
 use self::index::Index;
 use self::keys::{Claim, Keys};
 use self::lane::Lane;
@@ -59,6 +57,7 @@ use self::sweep::Sweeper;
 use self::writer::Writer;
 use crate::batch::{Block, BlockId, BlockSet, LogBatch};
 use crate::config::SpoolSettings;
+use crate::files::Files;
 
 /// How often a block that cannot be read back is tried before it is set aside.
 const READ_ATTEMPTS: u8 = 3;
@@ -77,7 +76,7 @@ pub struct Spool {
 struct Shared {
     folder: PathBuf,
     settings: SpoolSettings,
-    disk: Disk,
+    files: Arc<dyn Files>,
     /// The run that this start drew.
     run: RunId,
     budget: Arc<Budget>,
@@ -92,39 +91,32 @@ struct Shared {
 }
 
 impl Spool {
-    /// Opens the spool in `folder` (quarantine stands beside it), recovers what is there, and registers its metrics.
-    /// Logs one line for each finding and one for what was recovered.
+    /// Opens the spool in `folder` of `files` (quarantine stands beside it), recovers what is there, and registers its
+    /// metrics. Logs one line for each finding and one for what was recovered.
     ///
     /// # Errors
     /// [`SpoolError::Open`], if the folder cannot be made or read, or a newer version of the program wrote it. That
     /// nothing can be *written* is no such error: what is there can still be delivered, and [`Spool::status`] says so.
-    pub fn open(folder: &Path, settings: &SpoolSettings, registry: &mut Registry) -> Result<Arc<Spool>, SpoolError> {
-        Spool::open_on(Disk::default(), folder, settings, registry)
-    }
-
-    fn open_on(
-        disk: Disk,
+    pub fn open(
+        files: &Arc<dyn Files>,
         folder: &Path,
         settings: &SpoolSettings,
         registry: &mut Registry,
     ) -> Result<Arc<Spool>, SpoolError> {
         let open_error =
             |error: io::Error| SpoolError::Open(format!("the spool cannot use {}: {error}", folder.display()));
-        disk.create_folder(folder).map_err(open_error)?;
-        if let Some(data) = folder.parent() {
-            disk.sync_folder(data).map_err(open_error)?;
-        }
+        files.create_folder_durably(folder).map_err(open_error)?;
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             settings: settings.clone(),
-            disk: disk.clone(),
+            files: files.clone(),
             run: RunId::new(Timestamp::now(), rand::random()),
-            budget: Arc::new(Budget::new(disk.clone(), folder.to_owned(), settings)),
+            budget: Arc::new(Budget::new(files.clone(), folder.to_owned(), settings)),
             queue: Queue::default(),
             index: Index::new(settings.memory_bytes),
             keys: Mutex::new(Keys::new(settings)),
             refusing: Mutex::default(),
-            quarantine: Quarantine::beside(disk, folder),
+            quarantine: Quarantine::beside(files.clone(), folder),
             sweeper: Sweeper::default(),
             metrics: Metrics::register(registry),
         });
@@ -259,7 +251,7 @@ impl Spool {
             bytes_max: shared.settings.bytes_max,
             segments: shared.index.segments(|segments| segments.len()),
             lanes: shared.index.lanes(),
-            quarantined_files: shared.quarantine.files(),
+            quarantined_files: shared.quarantine.count(),
         }
     }
 
@@ -301,7 +293,7 @@ impl Shared {
         if let Some(batch) = batch {
             return Some(Block { id, arrival, batch });
         }
-        match scan::read_block(&recovery::segment_path(&self.folder, place.segment), place) {
+        match scan::read_block(&*self.files, &recovery::segment_path(&self.folder, place.segment), place) {
             Ok((batch, _)) => Some(Block { id, arrival, batch }),
             Err(ReadError::Io(error)) if self.index.read_failed(id) < READ_ATTEMPTS => {
                 warn!(segment = place.segment, offset = place.offset, error:%; "a block cannot be read back");

@@ -40,6 +40,7 @@ use self::rate::RateMeter;
 use self::store_worker::StoreWorker;
 use crate::batch::BlockSet;
 use crate::config::{BreakerSettings, QuerySettings, RetentionSettings, WorkerSettings};
+use crate::files::Files;
 use crate::spool::Spool;
 use crate::store::{Store, StoreError};
 
@@ -148,7 +149,7 @@ struct Running {
 }
 
 impl Workers {
-    /// Starts the pools, the breakers, the dispatcher and retention. It must be called where an actix system runs, and
+    /// Starts the pools, the breakers, the dispatcher and retention; dead letters go to a folder of `files`. It must be called where an actix system runs, and
     /// does not wait for the store.
     ///
     /// # Errors
@@ -157,10 +158,11 @@ impl Workers {
         spool: &Arc<Spool>,
         store: &Arc<dyn Store>,
         sections: Sections<'_>,
+        files: &Arc<dyn Files>,
         dead_letter_folder: &Path,
         registry: &mut Registry,
     ) -> Result<Workers, WorkersError> {
-        let letters = DeadLetters::open(dead_letter_folder, &spool.open_runs())?;
+        let letters = DeadLetters::open(files.clone(), dead_letter_folder, &spool.open_runs())?;
         let metrics = WorkerMetrics::register(registry);
         let new_breaker = |pool| Breaker::new(pool, sections.breaker, metrics.clone());
         let breakers @ [writing, reading] = &[new_breaker(Pool::Store), new_breaker(Pool::Query)];

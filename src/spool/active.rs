@@ -1,13 +1,14 @@
 //! The segment that is written: how it is made, and how a commit group gets onto the disk.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::Shared;
 use super::recovery::segment_path;
 use super::segment::{PAGE, SegmentHeader, ZEROS, to_page};
-use super::{Shared, disk};
 use crate::config::Durability;
+use crate::files::{self, File};
 
 /// How long a segment is at first; it doubles as it fills.
 const FIRST_BYTES: u64 = 1 << 20;
@@ -19,7 +20,7 @@ const ZEROED_BYTES: u64 = 512 << 10;
 /// The segment that is written.
 #[derive(Debug)]
 pub(super) struct Active {
-    pub file: File,
+    pub file: Arc<dyn File>,
     pub number: u64,
     pub nonce: u64,
     /// Where the next block goes.
@@ -34,21 +35,21 @@ pub(super) struct Active {
 impl Active {
     /// Makes a segment and its name durable.
     pub fn make(shared: &Shared, header: &SegmentHeader) -> io::Result<Active> {
-        let Shared { disk, folder, settings, .. } = shared;
+        let Shared { folder, settings, .. } = shared;
         let path = segment_path(folder, header.number);
-        let unfinished = disk::unfinished(&path);
+        let unfinished = files::unfinished(&path);
         let allocated = FIRST_BYTES.min(to_page(settings.segment_bytes)).max(2 * PAGE);
-        let made = disk.create(&unfinished).and_then(|file| {
-            disk.allocate(&file, allocated)?;
-            disk.write_at(&file, &mut [IoSlice::new(&header.encode())], 0)?;
-            disk.sync(&file)?;
+        let made = shared.files.create(&unfinished).and_then(|file| {
+            file.allocate(allocated)?;
+            file.write_at(&mut [IoSlice::new(&header.encode())], 0)?;
+            file.sync()?;
             Ok(file)
         });
         let file = made.inspect_err(|_| {
             // If this fails too, the next start removes it.
-            let _ = disk.remove(&unfinished);
+            let _ = shared.files.remove(&unfinished);
         })?;
-        disk.rename(&unfinished, &path)?;
+        shared.files.rename_durably(&unfinished, &path)?;
         let (number, nonce) = (header.number, header.nonce);
         Ok(Active { file, number, nonce, end: PAGE, allocated, zeroed: PAGE, groups: 0 })
     }
@@ -59,7 +60,7 @@ impl Active {
         if end > self.allocated {
             let doubled = (2 * self.allocated).min(to_page(shared.settings.segment_bytes));
             self.allocated = doubled.max(to_page(end));
-            shared.disk.allocate(&self.file, self.allocated)?;
+            self.file.allocate(self.allocated)?;
         }
         let synced = shared.settings.durability == Durability::Fsync;
         let mut zeroed = self.zeroed.max(end);
@@ -69,10 +70,10 @@ impl Active {
             slices.extend((end..zeros_to).step_by(PAGE as usize).map(|_| IoSlice::new(&ZEROS)));
             zeroed = zeros_to;
         }
-        shared.disk.write_at(&self.file, &mut slices, self.end)?;
+        self.file.write_at(&mut slices, self.end)?;
         if synced {
             let begun = Instant::now();
-            shared.disk.sync(&self.file)?;
+            self.file.sync()?;
             shared.metrics.fsyncs.inc();
             shared.metrics.fsync_seconds.observe(begun.elapsed().as_secs_f64());
         }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::disk::{Disk, Room};
 use super::segment::{BLOCK_HEADER, PAGE, to_page};
 use super::{SpoolError, locked};
 use crate::batch::LogBatch;
 use crate::config::SpoolSettings;
+use crate::files::{Files, Room};
 
 /// For how long a look at the disk counts.
 const SAMPLE_AGE: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const COLUMN_OVERHEAD: u64 = 512;
 /// Counts bytes on disk and bytes promised.
 #[derive(Debug)]
 pub(super) struct Budget {
-    disk: Disk,
+    files: Arc<dyn Files>,
     folder: PathBuf,
     bytes_max: u64,
     segment_bytes: u64,
@@ -48,9 +48,9 @@ struct Sample {
 }
 
 impl Budget {
-    pub fn new(disk: Disk, folder: PathBuf, settings: &SpoolSettings) -> Budget {
+    pub fn new(files: Arc<dyn Files>, folder: PathBuf, settings: &SpoolSettings) -> Budget {
         Budget {
-            disk,
+            files,
             folder,
             bytes_max: settings.bytes_max,
             segment_bytes: settings.segment_bytes,
@@ -100,7 +100,7 @@ impl Budget {
         }
         if state.sample.as_ref().is_none_or(|sample| sample.taken.elapsed() >= SAMPLE_AGE) {
             // A file system that cannot say how full it is does not stop the spool: its writes will.
-            let room = self.disk.room(&self.folder).unwrap_or(Room { free: u64::MAX, total: u64::MAX });
+            let room = self.files.room(&self.folder).unwrap_or(Room { free: u64::MAX, total: u64::MAX });
             state.sample = Some(Sample { taken: Instant::now(), room, used: state.used });
         }
         let Some(sample) = &state.sample else { return Ok(()) };

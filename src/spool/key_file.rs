@@ -32,8 +32,8 @@ use std::path::Path;
 use sluice_model::{RecordId, Timestamp};
 
 use super::IdempotencyKey;
-use super::disk::{self, Disk};
 use super::segment::{Fields, seal, unseal};
+use crate::files::Files;
 
 const MAGIC: [u8; 8] = *b"SluiceKy";
 const VERSION: u32 = 1;
@@ -75,7 +75,7 @@ impl KeyRecord {
 }
 
 /// Writes a key file and makes it durable.
-pub(super) fn write(disk: &Disk, path: &Path, keys: &[KeyRecord]) -> std::io::Result<()> {
+pub(super) fn write(files: &dyn Files, path: &Path, keys: &[KeyRecord]) -> std::io::Result<()> {
     let mut body = Vec::with_capacity(keys.len() * KeyRecord::BYTES);
     keys.iter().for_each(|key| key.encode(&mut body));
     let mut checked = Vec::with_capacity(HEADER);
@@ -83,12 +83,12 @@ pub(super) fn write(disk: &Disk, path: &Path, keys: &[KeyRecord]) -> std::io::Re
     checked.extend((keys.len() as u64).to_le_bytes());
     checked.extend(crc32c::crc32c(&body).to_le_bytes());
     let header = seal(MAGIC, checked, HEADER);
-    disk.write_whole(path, &mut [IoSlice::new(&header), IoSlice::new(&body)])
+    files.write_whole(path, &mut [IoSlice::new(&header), IoSlice::new(&body)])
 }
 
 /// Reads a key file; `None`, if it is damaged.
-pub(super) fn read(path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
-    let bytes = disk::read_whole(path)?;
+pub(super) fn read(files: &dyn Files, path: &Path) -> std::io::Result<Option<Vec<KeyRecord>>> {
+    let bytes = files.read(path)?;
     Ok(decode(&bytes))
 }
 

@@ -78,7 +78,7 @@ impl Collector for State {
             ("bytes", "Bytes of segments", shared.budget.used() as f64),
             ("bytes_max", "Bytes at which nothing more is accepted", shared.settings.bytes_max as f64),
             ("segments", "Segment files", segments as f64),
-            ("quarantined_files", "Files in quarantine", shared.quarantine.files() as f64),
+            ("quarantined_files", "Files in quarantine", shared.quarantine.count() as f64),
             ("idempotency_keys", "Idempotency keys that are remembered", keys as f64),
             ("idempotency_covered_seconds", "For how long back every key is known", covered),
         ] {

@@ -2,7 +2,6 @@
 //! aside. The rules stand in [`super::segment`].
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,6 @@ use log::{info, warn};
 use sluice_model::Timestamp;
 
 use super::delivery::{NewBlock, Place};
-use super::disk::{Disk, UNFINISHED};
 use super::key_file::{self, KeyRecord};
 use super::quarantine::Reason;
 use super::scan::{self, Found};
@@ -20,6 +18,7 @@ use super::segments::Segment;
 use super::sweep::KeyFile;
 use super::{Shared, SpoolError, locked};
 use crate::batch::BlockId;
+use crate::files::{Access, Files, UNFINISHED};
 
 /// The ending of a segment's name.
 pub(super) const SEGMENT: &str = "log";
@@ -55,14 +54,15 @@ pub(super) fn key_path(folder: &Path, number: u64) -> PathBuf {
 /// Reads all files and fills the index and the keys.
 pub(super) fn recover(shared: &Shared) -> Result<Recovered, SpoolError> {
     let folder = &shared.folder;
-    let files = list(folder, &shared.disk).map_err(|error| open_error(folder, &error))?;
+    let files = list(folder, &*shared.files).map_err(|error| open_error(folder, &error))?;
     let key_numbers = files.get(KEY_FILE).cloned().unwrap_or_default();
     let numbers = files.get(SEGMENT).cloned().unwrap_or_default();
     recover_key_files(shared, &key_numbers);
     let mut headers = BTreeMap::new();
     for number in &numbers {
         let path = segment_path(folder, *number);
-        headers.insert(*number, scan::header(&path, *number).map_err(|error| open_error(&path, &error))?);
+        headers
+            .insert(*number, scan::header(&*shared.files, &path, *number).map_err(|error| open_error(&path, &error))?);
     }
     let claims: BTreeMap<u64, Predecessor> =
         headers.values().flatten().filter_map(|header| header.predecessor).map(|claim| (claim.number, claim)).collect();
@@ -84,15 +84,15 @@ pub(super) fn recover(shared: &Shared) -> Result<Recovered, SpoolError> {
 }
 
 /// The numbers of all files by the ending of their names, in order. Unfinished files are removed.
-fn list(folder: &Path, disk: &Disk) -> io::Result<BTreeMap<String, Vec<u64>>> {
+fn list(folder: &Path, on: &dyn Files) -> io::Result<BTreeMap<String, Vec<u64>>> {
     let mut files = BTreeMap::<String, Vec<u64>>::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
+    for entry in on.list(folder)? {
+        let path = entry.path;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let number = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 20);
         match (ending, number.and_then(|stem| stem.parse().ok())) {
             (SEGMENT | KEY_FILE, Some(number)) => files.entry(ending.to_owned()).or_default().push(number),
-            (UNFINISHED, _) => disk.remove(&path)?,
+            (UNFINISHED, _) => on.remove(&path)?,
             _ => warn!(file:? = path; "the spool's folder holds a file that is not the spool's; it is left alone"),
         }
     }
@@ -104,7 +104,7 @@ fn recover_key_files(shared: &Shared, numbers: &[u64]) {
     let now = Timestamp::now();
     for number in numbers {
         let path = key_path(&shared.folder, *number);
-        let records = key_file::read(&path).unwrap_or(None).unwrap_or_else(|| {
+        let records = key_file::read(&*shared.files, &path).unwrap_or(None).unwrap_or_else(|| {
             set_key_file_aside(shared, &path);
             locked(&shared.keys).lost(now);
             Vec::new()
@@ -117,7 +117,7 @@ fn recover_key_files(shared: &Shared, numbers: &[u64]) {
 }
 
 fn set_key_file_aside(shared: &Shared, path: &Path) {
-    let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let length = shared.files.size(path).ok().flatten().unwrap_or(0);
     let copy = shared.quarantine.copy(path, 0..length, 0, Reason::Damaged);
     shared.metrics.quarantined.inc();
     warn!(file:? = path, bytes = length, copy:? = copy;
@@ -143,7 +143,7 @@ impl Reader<'_> {
         let outlives = header.as_ref().and_then(|header| header.predecessor).filter(|claim| claim.abandoned);
         let nonce = header.as_ref().map_or(0, |header| header.nonce);
         let limit = claim.map(|claim| claim.valid);
-        let scanned = scan::scan(&self.path, self.number, header.as_ref(), limit);
+        let scanned = scan::scan(&*self.shared.files, &self.path, self.number, header.as_ref(), limit);
         let mut found = scanned.map_err(|error| open_error(&self.path, &error))?;
         let segment = Segment { outlives: outlives.map(|claim| claim.number), ..Segment::default() };
         self.shared.index.segments(|segments| segments.add(self.number, segment));
@@ -181,9 +181,9 @@ impl Reader<'_> {
         let start = range.start;
         let copied = self.set_aside(range, known.as_ref(), nonce, Reason::Torn);
         let cut = copied.and_then(|()| {
-            let file = OpenOptions::new().write(true).open(&self.path)?;
-            self.shared.disk.truncate(&file, start)?;
-            self.shared.disk.sync(&file)
+            let file = self.shared.files.open(&self.path, Access::Write)?;
+            file.truncate(start)?;
+            file.sync()
         });
         if let Err(error) = &cut {
             warn!(file:? = self.path, offset = start, error:%; "the torn end of a segment stays where it is");
@@ -194,7 +194,7 @@ impl Reader<'_> {
     /// Syncs what a killed process may have written but not synced: from now on it counts as accepted, and a key in it
     /// answers a retry.
     fn make_durable(&self) {
-        let synced = OpenOptions::new().write(true).open(&self.path).and_then(|file| self.shared.disk.sync(&file));
+        let synced = self.shared.files.open(&self.path, Access::Write).and_then(|file| file.sync());
         if let Err(error) = synced {
             warn!(file:? = self.path, error:%; "the last segment cannot be synced; it is delivered all the same");
         }

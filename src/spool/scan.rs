@@ -1,17 +1,17 @@
 //! Reading segments: one block whole, or all that a segment holds, without ever holding more than a block's page.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow_buffer::{Buffer, MutableBuffer};
 
 use super::delivery::Place;
-use super::disk;
 use super::key_file::KeyRecord;
 use super::segment::{self, BLOCK_HEADER, BlockHeader, HeaderError, PAGE, SegmentHeader, ZEROS, to_page};
 use crate::batch::{BatchError, LogBatch};
+use crate::files::{Access, File, Files};
 
 /// How much of a body is read at a time.
 const CHUNK: u64 = 1 << 20;
@@ -28,10 +28,10 @@ pub(super) enum Found {
 ///
 /// # Errors
 /// Where the file cannot be read, or a newer version of the program wrote it.
-pub(super) fn header(path: &Path, number: u64) -> Result<Option<SegmentHeader>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+pub(super) fn header(files: &dyn Files, path: &Path, number: u64) -> Result<Option<SegmentHeader>, String> {
+    let file = files.open(path, Access::Read).map_err(|error| error.to_string())?;
     let mut page = ZEROS;
-    let filled = disk::read_at(&file, &mut page, 0).unwrap_or(0);
+    let filled = file.read_at(&mut page, 0).unwrap_or(0);
     match SegmentHeader::decode(page.get(..filled).unwrap_or_default()) {
         Ok(header) if header.number == number => Ok(Some(header)),
         Ok(_) | Err(HeaderError::Damaged) => Ok(None),
@@ -44,13 +44,14 @@ pub(super) fn header(path: &Path, number: u64) -> Result<Option<SegmentHeader>, 
 /// Reads a segment up to `limit`, its valid length as far as that is known: what stands in it, in order, but for
 /// zeros at the end.
 pub(super) fn scan(
+    files: &dyn Files,
     path: &Path,
     number: u64,
     header: Option<&SegmentHeader>,
     limit: Option<u64>,
 ) -> io::Result<Vec<Found>> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
+    let file = files.open(path, Access::Read)?;
+    let length = file.size()?;
     let nonce = header.map(|header| header.nonce);
     let mut scanner = Scanner { file, number, nonce, end: limit.unwrap_or(length), page: Box::new(ZEROS) };
     let mut found = Vec::new();
@@ -83,7 +84,7 @@ pub(super) fn scan(
 }
 
 struct Scanner {
-    file: File,
+    file: Arc<dyn File>,
     number: u64,
     /// Taken from the first block, if the header is damaged.
     nonce: Option<u64>,
@@ -111,7 +112,7 @@ impl Scanner {
     /// How many bytes of the page at `position` there are; nothing, if they cannot be read.
     fn read_page(&mut self, position: u64) -> Option<usize> {
         let within = PAGE.min(self.end.saturating_sub(position)) as usize;
-        disk::read_at(&self.file, self.page.get_mut(..within)?, position).ok()
+        self.file.read_at(self.page.get_mut(..within)?, position).ok()
     }
 
     /// Looks for the next block behind `position`, where there is none.
@@ -138,25 +139,17 @@ impl Scanner {
         }
         let mut keys = vec![0; header.key_bytes() as usize];
         let mut position = header.offset + BLOCK_HEADER;
-        read_exact(&self.file, &mut keys, position).ok()?;
+        self.file.read_exact_at(&mut keys, position).ok()?;
         let mut checksum = crc32c::crc32c(&keys);
         position += keys.len() as u64;
         let mut chunk = vec![0; CHUNK.min(end - position) as usize];
         while position < end {
             let part = chunk.get_mut(..CHUNK.min(end - position) as usize)?;
-            read_exact(&self.file, part, position).ok()?;
+            self.file.read_exact_at(part, position).ok()?;
             checksum = crc32c::crc32c_append(checksum, part);
             position += part.len() as u64;
         }
         (checksum == header.body_checksum).then(|| KeyRecord::decode_all(&keys).collect())
-    }
-}
-
-fn read_exact(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
-    if disk::read_at(file, buffer, position)? == buffer.len() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -172,16 +165,16 @@ pub(super) enum ReadError {
 }
 
 /// Reads a block's records back.
-pub(super) fn read_block(path: &Path, place: Place) -> Result<(LogBatch, BlockHeader), ReadError> {
-    let file = File::open(path)?;
+pub(super) fn read_block(files: &dyn Files, path: &Path, place: Place) -> Result<(LogBatch, BlockHeader), ReadError> {
+    let file = files.open(path, Access::Read)?;
     let mut page = ZEROS;
-    let filled = disk::read_at(&file, &mut page, place.offset)?;
+    let filled = file.read_at(&mut page, place.offset)?;
     let header = BlockHeader::decode(page.get(..filled).unwrap_or_default())
         .filter(|header| header.segment == place.segment && header.offset == place.offset)
         .filter(|header| to_page(header.length()) == place.length)
         .ok_or(ReadError::Damaged)?;
     let mut body = MutableBuffer::from_len_zeroed(header.body_bytes() as usize);
-    let filled = disk::read_at(&file, body.as_slice_mut(), place.offset + BLOCK_HEADER)?;
+    let filled = file.read_at(body.as_slice_mut(), place.offset + BLOCK_HEADER)?;
     if filled < body.len() || crc32c::crc32c(&body) != header.body_checksum {
         return Err(ReadError::Damaged);
     }

@@ -67,10 +67,10 @@ fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) 
         }
     };
     for (number, _) in doomed {
-        shared.disk.remove(&segment_path(&shared.folder, *number))?;
+        shared.files.remove(&segment_path(&shared.folder, *number))?;
     }
     // Until this is durable a restart could find the segments again: they count as there, and so do their runs.
-    shared.disk.sync_folder(&shared.folder)?;
+    shared.files.sync_folder(&shared.folder)?;
     shared.index.segments(|segments| doomed.iter().for_each(|(number, _)| segments.remove(*number)));
     shared.budget.remove_used(doomed.iter().map(|(_, bytes)| bytes).sum());
     if no_room && write_keys(shared, key_files, &records).is_err() {
@@ -83,7 +83,7 @@ fn delete(shared: &Shared, key_files: &mut Vec<KeyFile>, doomed: &[(u64, u64)]) 
 fn write_keys(shared: &Shared, key_files: &mut Vec<KeyFile>, records: &[KeyRecord]) -> io::Result<()> {
     let Some(newest) = records.iter().map(|record| record.at).max() else { return Ok(()) };
     let number = key_files.iter().map(|file| file.number).max().unwrap_or(0) + 1;
-    key_file::write(&shared.disk, &key_path(&shared.folder, number), records)?;
+    key_file::write(&*shared.files, &key_path(&shared.folder, number), records)?;
     key_files.push(KeyFile { number, newest });
     Ok(())
 }
@@ -97,7 +97,7 @@ fn expire(shared: &Shared, key_files: &mut Vec<KeyFile>) -> io::Result<()> {
     if kept.len() > KEY_FILES_MAX {
         let mut records = Vec::new();
         for file in &kept {
-            let read = key_file::read(&key_path(&shared.folder, file.number))?;
+            let read = key_file::read(&*shared.files, &key_path(&shared.folder, file.number))?;
             records.extend(read.unwrap_or_default().into_iter().filter(|record| record.at >= oldest));
         }
         records.sort_by_key(|record| record.at);
@@ -105,7 +105,7 @@ fn expire(shared: &Shared, key_files: &mut Vec<KeyFile>) -> io::Result<()> {
         dropped.append(&mut kept);
     }
     for file in dropped {
-        shared.disk.remove(&key_path(&shared.folder, file.number))?;
+        shared.files.remove(&key_path(&shared.folder, file.number))?;
         key_files.retain(|other| other.number != file.number);
     }
     Ok(())

@@ -1,4 +1,3 @@
-pub(super) mod faults;
 mod keys;
 mod model;
 mod recovery;
@@ -12,10 +11,11 @@ use prometheus_client::registry::Registry;
 use sluice_model::{RecordId, Severity, Timestamp};
 use tempfile::TempDir;
 
-use self::faults::Faults;
 use super::*;
 use crate::batch::{AttributeRef, LogBatchBuilder};
 use crate::config::Settings;
+use crate::files::Disk;
+use crate::files::faulty::Faults;
 
 /// A spool in a folder of its own.
 struct Fixture {
@@ -45,8 +45,8 @@ impl Fixture {
     }
 
     fn open_with(&self, registry: &mut Registry) -> Arc<Spool> {
-        let disk = Disk { faults: self.faults.clone() };
-        Spool::open_on(disk, &self.folder(), &self.settings, registry).unwrap()
+        let files = self.faults.over(Arc::new(Disk));
+        Spool::open(&files, &self.folder(), &self.settings, registry).unwrap()
     }
 
     /// What a process that is killed now would leave behind.

@@ -225,7 +225,7 @@ impl Writer {
                 self.active = Some(active);
                 if let Some(before) = self.doubtful.take() {
                     // The header says the same durably; this only gives room back.
-                    let _ = self.shared.disk.truncate(&before.file, before.end);
+                    let _ = before.file.truncate(before.end);
                 }
                 if self.retry_at.take().is_some() {
                     info!(segment = number; "the spool writes again");
@@ -237,7 +237,7 @@ impl Writer {
             Err(error) => {
                 let path = segment_path(&self.shared.folder, number);
                 // Should it stay, the next start finds a segment without blocks.
-                let _ = self.shared.disk.remove(&path);
+                let _ = self.shared.files.remove(&path);
                 Err(self.fail(&format!("a new segment cannot be opened: {error}")))
             }
         }
@@ -248,7 +248,7 @@ impl Writer {
         let Some(active) = self.active.take() else { return };
         self.predecessor = Some(Predecessor { number: active.number, valid: active.end, abandoned: false });
         // Only gives the room of the zeros at the end back.
-        let _ = self.shared.disk.truncate(&active.file, active.end);
+        let _ = active.file.truncate(active.end);
         self.shared.index.segments(|segments| segments.close_active());
     }
 

@@ -15,7 +15,6 @@ mod compaction;
 mod engine;
 mod extent;
 mod fetch;
-mod files;
 mod flush;
 mod manifest;
 mod memory;
@@ -40,9 +39,11 @@ use prometheus_client::registry::Registry;
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use self::engine::Engine;
+use self::recovery::Folders;
 use super::{Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
+use crate::files::Files;
 use crate::query::Query;
 
 /// Why the store's folder cannot be used.
@@ -70,26 +71,28 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `folder`, or makes it there, and completes what a crash left. `spooled_runs` are the runs of
+    /// Opens the store in `folder` of `files`, or makes it there, and completes what a crash left. `spooled_runs` are the runs of
     /// which the spool still holds blocks; what is known of the blocks of others is forgotten.
     ///
     /// # Errors
     /// [`OpenError`]; never for damage, which is set aside and reported.
     pub fn open(
+        files: &Arc<dyn Files>,
         folder: &Path,
         settings: &EmbeddedSettings,
         retention: RetentionSettings,
         spooled_runs: &[RunId],
         registry: &mut Registry,
     ) -> Result<Arc<EmbeddedStore>, OpenError> {
-        let engine = Arc::new(Engine::open(folder, settings, retention, spooled_runs, registry)?);
+        let engine =
+            Arc::new(Engine::open(Folders::below(folder, files), settings, retention, spooled_runs, registry)?);
         let thread = background::start(engine.clone()).map_err(OpenError::Io)?;
         Ok(Arc::new(EmbeddedStore { engine, thread: Mutex::new(Some(thread)) }))
     }
 
     /// How many records the store in `folder` has in its segments, without opening it; nothing, if there is no store.
-    pub fn records_in(folder: &Path) -> Option<u64> {
-        let found = manifest::read(folder).ok()?.into_iter().find_map(|(_, found)| match found {
+    pub fn records_in(files: &dyn Files, folder: &Path) -> Option<u64> {
+        let found = manifest::read(files, folder).ok()?.into_iter().find_map(|(_, found)| match found {
             manifest::Found::Sound(manifest) => Some(manifest),
             _ => None,
         })?;
@@ -141,7 +144,8 @@ impl Store for EmbeddedStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        files::check_folder(&self.engine.folders.segments).map_err(|error| StoreError::Unavailable(error.to_string()))
+        let Folders { files, segments, .. } = &self.engine.folders;
+        files.list(segments).map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -15,13 +15,14 @@
 //!   holds are read back at start, so that they are not written twice. A last line without an end is left as it is, and
 //!   the next call begins a new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use crate::batch::{Block, BlockId, BlockSet, RowWriter};
+use crate::files::{Access, File, FileReader, Files};
 
 /// How many bytes the folder may hold.
 pub const BYTES_MAX: u64 = 1 << 30;
@@ -45,6 +46,7 @@ pub enum DeadLetterError {
 
 /// The folder of dead letters.
 pub(super) struct DeadLetters {
+    files: Arc<dyn Files>,
     folder: PathBuf,
     bytes_max: u64,
     records: u64,
@@ -54,12 +56,17 @@ pub(super) struct DeadLetters {
 
 impl DeadLetters {
     /// Opens the folder, and makes it if it is not there. Of the records in it those of `open_runs` are remembered.
-    pub(super) fn open(folder: &Path, open_runs: &[RunId]) -> Result<DeadLetters, DeadLetterError> {
-        fs::create_dir_all(folder)?;
-        let mut letters =
-            DeadLetters { folder: folder.to_owned(), bytes_max: BYTES_MAX, records: 0, known: BlockSet::new() };
-        match File::open(folder.join(FILE_NAME)) {
-            Ok(file) => letters.read_back(BufReader::new(file), open_runs)?,
+    pub(super) fn open(
+        files: Arc<dyn Files>,
+        folder: &Path,
+        open_runs: &[RunId],
+    ) -> Result<DeadLetters, DeadLetterError> {
+        files.create_folder_durably(folder)?;
+        let opened = files.open(&folder.join(FILE_NAME), Access::Read);
+        let (folder, known) = (folder.to_owned(), BlockSet::new());
+        let mut letters = DeadLetters { files, folder, bytes_max: BYTES_MAX, records: 0, known };
+        match opened {
+            Ok(file) => letters.read_back(BufReader::new(FileReader::new(file)), open_runs)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
@@ -100,22 +107,28 @@ impl DeadLetters {
     }
 
     fn append(&self, lines: &[u8]) -> Result<(), DeadLetterError> {
-        let held = folder_bytes(&self.folder)?;
+        let held: u64 = self.files.list(&self.folder)?.iter().map(|entry| entry.bytes).sum();
         if held.saturating_add(lines.len() as u64) > self.bytes_max {
             return Err(DeadLetterError::Full { bytes: held });
         }
         let path = self.folder.join(FILE_NAME);
-        let is_new = !path.exists();
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path)?;
-        let end = file.seek(SeekFrom::End(0))?;
-        let written = end_line(&mut file, end).and_then(|()| file.write_all(lines)).and_then(|()| file.sync_all());
+        let (file, is_new) = match self.files.open(&path, Access::Write) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (self.files.create(&path)?, true),
+            Err(error) => return Err(error.into()),
+        };
+        let end = file.size()?;
+        let written = line_end(&*file, end).and_then(|line_end| {
+            file.write_at(&mut [line_end, lines].map(IoSlice::new), end)?;
+            file.sync()
+        });
         if let Err(error) = written {
             // The records stay in the spool; half a line of them would only confuse.
-            let _ = file.set_len(end);
+            let _ = file.truncate(end);
             return Err(error.into());
         }
         if is_new {
-            File::open(&self.folder)?.sync_all()?;
+            self.files.sync_folder(&self.folder)?;
         }
         Ok(())
     }
@@ -141,19 +154,13 @@ fn line_id(line: &[u8]) -> Option<RecordId> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Ends a line that a crash has left without an end.
-fn end_line(file: &mut File, end: u64) -> io::Result<()> {
-    if end == 0 {
-        return Ok(());
+/// What ends a line that a crash has left without an end.
+fn line_end(file: &dyn File, end: u64) -> io::Result<&'static [u8]> {
+    let mut last = *b"\n";
+    if end > 0 {
+        file.read_exact_at(&mut last, end - 1)?;
     }
-    let mut last = [0];
-    file.seek(SeekFrom::Start(end - 1))?;
-    file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
-}
-
-fn folder_bytes(folder: &Path) -> io::Result<u64> {
-    fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    Ok(if last == *b"\n" { b"" } else { b"\n" })
 }
 
 fn lines(block: &Block, rows: impl Iterator<Item = u32>, reason: &str) -> Vec<u8> {
@@ -178,8 +185,11 @@ fn lines(block: &Block, rows: impl Iterator<Item = u32>, reason: &str) -> Vec<u8
 mod tests {
     use sluice_model::Severity;
 
+    use std::fs;
+
     use super::*;
     use crate::batch::LogBatchBuilder;
+    use crate::files::Disk;
 
     fn block(run: u8, first: u64, rows: u32) -> Block {
         let mut builder = LogBatchBuilder::new();
@@ -198,7 +208,7 @@ mod tests {
     fn letters_are_lines_and_come_back_at_start() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (block(1, 100, 5), block(2, 0, 2));
-        let mut letters = DeadLetters::open(folder.path(), &[]).unwrap();
+        let mut letters = DeadLetters::open(Arc::new(Disk), folder.path(), &[]).unwrap();
         assert_eq!(letters.put(&one, &[3, 1], "too \"odd\"").unwrap(), 2);
         assert_eq!(letters.put(&one, &[1, 4], "again").unwrap(), 1, "row 1 is here already");
         assert_eq!(letters.put(&other, &[0], "other").unwrap(), 1);
@@ -208,7 +218,7 @@ mod tests {
         assert_eq!((&line["id"], &line["reason"]), (&id.clone().into(), &"too \"odd\"".into()));
         assert_eq!((&line["record"]["id"], &line["record"]["message"]), (&id.into(), &"message 3".into()));
 
-        let again = DeadLetters::open(folder.path(), &[one.id.run]).unwrap();
+        let again = DeadLetters::open(Arc::new(Disk), folder.path(), &[one.id.run]).unwrap();
         assert_eq!(again.records(), 4);
         let mut expected = BlockSet::new();
         for row in [1, 3, 4] {
@@ -221,7 +231,7 @@ mod tests {
     fn a_torn_line_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE_NAME), "{\"id\":\"torn").unwrap();
-        let mut letters = DeadLetters::open(folder.path(), &[]).unwrap();
+        let mut letters = DeadLetters::open(Arc::new(Disk), folder.path(), &[]).unwrap();
         assert_eq!(letters.records(), 0);
         letters.put(&block(1, 0, 1), &[0], "r").unwrap();
         let text = read(folder.path());
@@ -233,7 +243,7 @@ mod tests {
     #[test]
     fn a_full_folder_takes_nothing_and_a_cleared_one_does() {
         let folder = tempfile::tempdir().unwrap();
-        let mut letters = DeadLetters::open(folder.path(), &[]).unwrap();
+        let mut letters = DeadLetters::open(Arc::new(Disk), folder.path(), &[]).unwrap();
         letters.bytes_max = 400;
         let block = block(1, 0, 9);
         letters.put(&block, &[0], "r").unwrap();

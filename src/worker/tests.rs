@@ -16,6 +16,7 @@ pub(super) use self::faults::FaultStore;
 use super::{Sections, Workers};
 use crate::batch::{LogBatch, LogBatchBuilder};
 use crate::config::Settings;
+use crate::files::{Disk, Files};
 use crate::spool::{Entry, Receipt, Spool};
 use crate::store::Store;
 
@@ -56,7 +57,8 @@ fn with_settings(
     let (folder, faults) = (folder.to_owned(), Arc::clone(faults));
     actix::System::new().block_on(async move {
         let mut registry = Registry::default();
-        let spool = Spool::open(&folder.join("spool"), &settings.spool, &mut registry).unwrap();
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        let spool = Spool::open(&files, &folder.join("spool"), &settings.spool, &mut registry).unwrap();
         let store: Arc<dyn Store> = Arc::clone(&faults) as Arc<dyn Store>;
         let sections = Sections {
             workers: &settings.workers,
@@ -64,7 +66,8 @@ fn with_settings(
             query: &settings.query,
             retention: &settings.retention,
         };
-        let workers = Workers::start(&spool, &store, sections, &folder.join("dead-letter"), &mut registry).unwrap();
+        let workers =
+            Workers::start(&spool, &store, sections, &files, &folder.join("dead-letter"), &mut registry).unwrap();
         let rig = Rig { folder, spool, faults, workers };
         let end = tokio::task::spawn_blocking(move || {
             test(&rig);

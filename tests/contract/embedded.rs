@@ -1,7 +1,10 @@
 //! The contract over the embedded engine: in memory, and with what is written going to disk at once.
 
+use std::sync::Arc;
+
 use prometheus_client::registry::Registry;
 use sluice::config::{EmbeddedSettings, RetentionSettings, Settings};
+use sluice::files::{Disk, Files};
 use sluice::store::embedded::EmbeddedStore;
 
 use super::Subject;
@@ -32,6 +35,7 @@ mod disk {
 
 fn store(settings: &EmbeddedSettings, retention: RetentionSettings) -> Option<Subject> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let store = EmbeddedStore::open(folder.path(), settings, retention, &[], &mut Registry::default());
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let store = EmbeddedStore::open(&files, folder.path(), settings, retention, &[], &mut Registry::default());
     Some(Subject { store: store.expect("a store in an empty folder"), keep: Box::new(folder) })
 }

@@ -9,6 +9,7 @@ use super::code::{Token, tokens};
 /// long as they do not import it in turn. Whoever adds a module says here where it belongs.
 const LAYERS: &[(&str, u8)] = &[
     ("config", 0),
+    ("files", 0),
     ("telemetry", 0),
     // `model` is a crate of its own, which all of these may use.
     ("batch", 1),

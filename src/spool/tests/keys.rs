@@ -1,7 +1,7 @@
 //! Idempotency keys through the whole spool.
 
-use super::super::disk::Step;
 use super::*;
+use crate::files::Operation;
 
 const KEY: Option<IdempotencyKey> = Some(IdempotencyKey { key: 42, request: 1 });
 
@@ -78,7 +78,7 @@ fn requests_with_one_key_at_a_time_are_one_request() {
 fn the_key_of_a_failed_group_is_free_again() {
     let fixture = Fixture::new();
     let spool = fixture.open();
-    fixture.faults.fail(Step::Sync, 1);
+    fixture.faults.fail(Operation::Sync, 1);
     assert!(matches!(append(&spool, batch(3), KEY), Err(SpoolError::Failed(_))));
     eventually("it writes again", || spool.status().refusing.is_none());
     let receipt = append(&spool, batch(3), KEY).unwrap();
@@ -93,7 +93,7 @@ fn a_full_disk_drains_although_keys_need_room() {
     append(&spool, batch(3), KEY).unwrap();
     drop(spool);
     let spool = fixture.open();
-    fixture.faults.fail(Step::Create, 1);
+    fixture.faults.fail(Operation::Create, 1);
     let block = next(&spool).unwrap();
     settle(&spool, &[block.id]);
     assert_eq!(fixture.files(".log").len(), 1, "only the active one is left");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::disk::Step;
 use super::*;
+use crate::files::Operation;
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -14,7 +14,7 @@ enum Action {
         rows: usize,
         severity: Severity,
         key: Option<u8>,
-        fault: Option<Step>,
+        fault: Option<Operation>,
     },
     /// Takes a block, and says what came of it.
     Deliver {
@@ -32,7 +32,8 @@ fn action() -> impl Strategy<Value = Action> {
     let severity = prop::sample::select(vec![Severity::Info, Severity::Warn, Severity::Error]);
     let key = prop::option::weighted(0.3, 0_u8..6);
     let rows = prop_oneof![4 => 0_usize..20, 1 => 990_usize..1010];
-    let fault = prop::option::weighted(0.1, prop::sample::select(vec![Step::Write, Step::Sync, Step::Rename]));
+    let fault =
+        prop::option::weighted(0.1, prop::sample::select(vec![Operation::Write, Operation::Sync, Operation::Rename]));
     prop_oneof![
         8 => (rows, severity, key, fault)
             .prop_map(|(rows, severity, key, fault)| Action::Append { rows, severity, key, fault }),

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::segment::PAGE;
 use super::*;
+use crate::files::Operation;
 
 /// A killed spool with one segment of blocks of one record each, and where each block stands.
 fn killed(blocks: usize) -> (Fixture, Vec<(RecordId, String)>) {
@@ -193,7 +194,12 @@ fn a_newer_format_is_refused_and_left_alone() {
     let checksum = crc32c::crc32c(&bytes[12..96]);
     bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
     std::fs::write(&path, &bytes).unwrap();
-    let opened = Spool::open(&fixture.folder(), &fixture.settings, &mut Registry::default());
+    let opened = Spool::open(
+        &fixture.faults.over(Arc::new(Disk)),
+        &fixture.folder(),
+        &fixture.settings,
+        &mut Registry::default(),
+    );
     assert!(matches!(opened, Err(SpoolError::Open(why)) if why.contains("version 2")));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
@@ -219,7 +225,7 @@ fn the_copy_comes_before_the_cut() {
     let length = PAGE + BLOCK + 500;
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
     // The first sync is that of the copy.
-    fixture.faults.fail(disk::Step::Sync, 1);
+    fixture.faults.fail(Operation::Sync, 1);
     let spool = fixture.open();
     assert_eq!(drain(&spool), expected[..1]);
     assert_eq!(std::fs::metadata(&path).unwrap().len(), length);

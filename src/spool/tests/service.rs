@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::disk::Step;
 use super::*;
+use crate::files::Operation;
 
 #[test]
 fn a_thousand_requests_make_few_blocks_and_few_syncs() {
@@ -140,7 +140,7 @@ fn a_clash_is_accepted_again_under_a_fresh_run() {
 
 #[test]
 fn a_failed_write_or_sync_fails_its_group_and_a_new_segment_takes_over() {
-    for step in [Step::Write, Step::Sync] {
+    for step in [Operation::Write, Operation::Sync] {
         let mut fixture = Fixture::new();
         fixture.settings.memory_bytes = 0;
         let spool = fixture.open();
@@ -148,7 +148,7 @@ fn a_failed_write_or_sync_fails_its_group_and_a_new_segment_takes_over() {
         fixture.faults.fail(step, 1);
         assert!(matches!(append(&spool, batch(2), None), Err(SpoolError::Failed(_))));
         // Opening fails too, for a while: nothing is accepted.
-        fixture.faults.fail(Step::SyncFolder, usize::MAX);
+        fixture.faults.fail(Operation::SyncFolder, usize::MAX);
         eventually("it refuses", || spool.reserve(1).is_err());
         fixture.faults.heal();
         eventually("it writes again", || append(&spool, batch(3), None).is_ok());
@@ -175,9 +175,9 @@ fn the_successor_of_an_abandoned_segment_outlives_it() {
     let fixture = Fixture::new();
     let spool = fixture.open();
     append(&spool, batch(1), None).unwrap();
-    fixture.faults.fail(Step::Sync, 1);
+    fixture.faults.fail(Operation::Sync, 1);
     // What is in doubt stays in the file.
-    fixture.faults.fail(Step::Truncate, usize::MAX);
+    fixture.faults.fail(Operation::Truncate, usize::MAX);
     append(&spool, batch(2), None).unwrap_err();
     eventually("it writes again", || spool.status().refusing.is_none());
     fixture.faults.heal();
@@ -228,7 +228,7 @@ fn a_closed_spool_accepts_nothing_and_keeps_everything() {
 fn a_spool_that_cannot_write_still_opens_and_drains() {
     let fixture = Fixture::new();
     append(&fixture.open(), batch(3), None).unwrap();
-    fixture.faults.fail(Step::Create, usize::MAX);
+    fixture.faults.fail(Operation::Create, usize::MAX);
     let spool = fixture.open();
     assert!(matches!(spool.reserve(1), Err(SpoolError::Failed(_))));
     assert!(spool.status().refusing.is_some());

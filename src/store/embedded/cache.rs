@@ -21,7 +21,7 @@ impl Cache {
         if let Some(open) = self.find(&segment.info.name) {
             return Ok(open);
         }
-        let opened = Arc::new(OpenSegment::open(&segment.path)?);
+        let opened = Arc::new(OpenSegment::open(&*segment.files, &segment.path)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push_front((segment.info.name.clone(), opened.clone()));
         open.truncate(OPEN_MAX);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow_buffer::BooleanBuffer;
 
 use super::engine::{Change, Engine};
-use super::files;
 use super::reader::ReadError;
 use super::segment::{Age, ROWS_MAX, Segment};
 use super::writer::{self, Draft, WriteError};
@@ -39,12 +38,12 @@ pub(super) fn compact(engine: &Engine) -> Result<(), WriteError> {
             blocks: merged.blocks,
             replaces: inputs.iter().map(|segment| segment.info.name.clone()).collect(),
         };
-        let output = writer::write(&engine.folders.segments, draft)?;
+        let output = writer::write(&engine.folders, draft)?;
         let path = engine.folders.segments.join(&output.name);
         let change = Change { added: vec![output], removed: inputs, ..Change::default() };
         if let Err(error) = engine.commit(&mut disk, change) {
             // The manifest on disk does not have it, and its inputs are all there.
-            let _ = files::remove(&path);
+            let _ = engine.folders.files.remove(&path);
             return Err(error.into());
         }
         engine.metrics.compactions.inc();

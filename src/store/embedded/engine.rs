@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use super::recovery::{self, Folders};
 use super::search::Snapshot;
 use super::segment::{MEMORY_BYTES_MAX, ROWS_MAX, Segment, SegmentInfo};
 use super::writer::WriteError;
-use super::{OpenError, files, flush};
+use super::{OpenError, flush};
 use crate::batch::{Block, BlockId, BlockSet};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::store::StoreError;
@@ -81,16 +80,15 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn open(
-        folder: &Path,
+        folders: Folders,
         settings: &EmbeddedSettings,
         retention: RetentionSettings,
         spooled_runs: &[RunId],
         registry: &mut Registry,
     ) -> Result<Engine, OpenError> {
-        let folders = Folders::below(folder);
         let recovered = recovery::recover(&folders, spooled_runs)?;
         let current = recovered.manifest.current();
-        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders.segments, info.clone())));
+        let segments = current.segments.iter().map(|info| Arc::new(Segment::new(&folders, info.clone())));
         let state = State {
             memory: Memory::default(),
             flushing: Vec::new(),
@@ -245,7 +243,7 @@ impl Engine {
     fn flush_chunks(&self, disk: &mut Disk, chunks: &[Arc<Chunk>]) -> Result<(), WriteError> {
         let added = match disk.prepared.take() {
             Some(prepared) => prepared,
-            None => flush::write(&self.folders.segments, chunks)?,
+            None => flush::write(&self.folders, chunks)?,
         };
         let mut covered = BlockSet::new();
         chunks.iter().flat_map(|chunk| &chunk.parts).for_each(|part| covered.insert(part.block));
@@ -266,13 +264,13 @@ impl Engine {
         next.segments.retain(|info| !gone.contains(info.name.as_str()));
         next.segments.extend(added.iter().cloned());
         next.covered.extend(&covered);
-        let folder = &self.folders.segments;
-        next.deleting.retain(|name| !matches!(files::size(&folder.join(name)), Ok(None)));
+        let Folders { files, segments, .. } = &self.folders;
+        next.deleting.retain(|name| !matches!(files.size(&segments.join(name)), Ok(None)));
         next.deleting.extend(removed.iter().map(|segment| segment.info.name.clone()));
         disk.manifest.commit(next)?;
         let mut state = self.state();
         let kept = state.segments.iter().filter(|segment| !gone.contains(segment.info.name.as_str())).cloned();
-        let added_segments = added.iter().map(|info| Arc::new(Segment::new(folder, info.clone())));
+        let added_segments = added.iter().map(|info| Arc::new(Segment::new(&self.folders, info.clone())));
         state.segments = Arc::new(kept.chain(added_segments).collect());
         if flushed {
             state.flushing.clear();
@@ -309,8 +307,9 @@ impl Engine {
         }
         self.commit(&mut disk, Change { set_aside: damaged.clone(), ..Change::default() })?;
         for segment in damaged {
-            if files::size(&segment.path)?.is_some() {
-                let place = files::set_aside(&segment.path, &self.folders.quarantine)?;
+            let Folders { files, quarantine, .. } = &self.folders;
+            if files.exists(&segment.path)? {
+                let place = files.set_aside(&segment.path, quarantine)?;
                 log::warn!(file:% = segment.path.display(), quarantined_as:% = place.display(); "a segment is set aside");
             }
         }

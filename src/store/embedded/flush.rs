@@ -1,13 +1,12 @@
 //! Lays out a flush: which rows go to which segment.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use sluice_model::{RunId, Timestamp};
 
-use super::files;
 use super::memory::Chunk;
+use super::recovery::Folders;
 use super::segment::{Age, SegmentInfo};
 use super::writer::{self, Draft, WriteError};
 use crate::batch::{BlockId, BlockSet, Records};
@@ -47,8 +46,8 @@ impl Share {
     }
 }
 
-/// Writes the segments of some chunks below `folder`; none of them is in the manifest yet. After an error none is left.
-pub(super) fn write(folder: &Path, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentInfo>, WriteError> {
+/// Writes the segments of some chunks; none of them is in the manifest yet. After an error none is left.
+pub(super) fn write(folders: &Folders, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentInfo>, WriteError> {
     let parts: Vec<Records> = chunks.iter().map(|chunk| chunk.records.clone()).collect();
     let records = Records::concat(&parts)?;
     drop(parts);
@@ -60,10 +59,10 @@ pub(super) fn write(folder: &Path, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentI
         let rows = writer::sort_rows(&records, share.rows);
         let draft =
             Draft { day: &day, records: &records, rows: &rows, age, blocks: share.blocks, replaces: Vec::new() };
-        match writer::write(folder, draft) {
+        match writer::write(folders, draft) {
             Ok(info) => written.push(info),
             Err(error) => {
-                discard(folder, &written);
+                discard(folders, &written);
                 return Err(error);
             }
         }
@@ -72,9 +71,9 @@ pub(super) fn write(folder: &Path, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentI
 }
 
 /// Removes segments that will not be committed. What cannot be removed now is adopted by a later start, or set aside.
-pub(super) fn discard(folder: &Path, segments: &[SegmentInfo]) {
+pub(super) fn discard(folders: &Folders, segments: &[SegmentInfo]) {
     for info in segments {
-        if let Err(error) = files::remove(&folder.join(&info.name)) {
+        if let Err(error) = folders.files.remove(&folders.segments.join(&info.name)) {
             log::warn!(file = info.name.as_str(), error:%; "cannot remove a segment that was not finished");
         }
     }

@@ -18,14 +18,15 @@
 //! too, it is built anew from the segments' footers ([`super::recovery`]). A manifest of a newer format is never passed by.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::files;
 use super::segment::SegmentInfo;
 use crate::batch::BlockSet;
+use crate::files::Files;
 
 const FORMAT: u32 = 1;
 const NAME: &str = "manifest";
@@ -61,6 +62,7 @@ pub(super) enum Found {
 
 /// The manifest in its folder.
 pub(super) struct ManifestFile {
+    files: Arc<dyn Files>,
     folder: PathBuf,
     current: Manifest,
     /// Whether the last commit survives a crash of the machine.
@@ -69,8 +71,8 @@ pub(super) struct ManifestFile {
 
 impl ManifestFile {
     /// Goes on from a manifest that was read, or built.
-    pub(super) fn new(folder: &Path, current: Manifest) -> ManifestFile {
-        ManifestFile { folder: folder.to_owned(), current, synced: true }
+    pub(super) fn new(files: Arc<dyn Files>, folder: &Path, current: Manifest) -> ManifestFile {
+        ManifestFile { files, folder: folder.to_owned(), current, synced: true }
     }
 
     pub(super) fn current(&self) -> &Manifest {
@@ -85,16 +87,14 @@ impl ManifestFile {
         let body = serde_json::to_vec(&next)?;
         let header = Header { format: FORMAT, crc32c: crc32c::crc32c(&body), length: body.len() };
         let unfinished = self.folder.join(NEXT);
-        let mut file = files::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(&header)?)?;
-        file.write_all(b"\n")?;
-        file.write_all(&body)?;
-        file.write_all(b"\n")?;
-        files::sync(&file)?;
-        match files::rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
+        let file = self.files.create(&unfinished)?;
+        let header = serde_json::to_vec(&header)?;
+        file.write_at(&mut [&header[..], b"\n", &body, b"\n"].map(IoSlice::new), 0)?;
+        file.sync()?;
+        match self.files.rename(&self.folder.join(NAME), &self.folder.join(PREVIOUS)) {
             // There is none before the first commit, and after one whose second rename failed.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => files::rename(&unfinished, &self.folder.join(NAME))?,
+            _ => self.files.rename(&unfinished, &self.folder.join(NAME))?,
         }
         self.current = next;
         self.synced = false;
@@ -104,7 +104,7 @@ impl ManifestFile {
     /// Makes the last commit survive a crash of the machine.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if !self.synced {
-            files::sync_folder(&self.folder)?;
+            self.files.sync_folder(&self.folder)?;
             self.synced = true;
         }
         Ok(())
@@ -112,10 +112,10 @@ impl ManifestFile {
 }
 
 /// Reads the manifest of a folder, and the one before.
-pub(super) fn read(folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
+pub(super) fn read(files: &dyn Files, folder: &Path) -> io::Result<[(PathBuf, Found); 2]> {
     let find = |name: &str| {
         let path = folder.join(name);
-        let found = match files::read(&path) {
+        let found = match files.read(&path) {
             Ok(bytes) => parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             Err(error) => return Err(error),
@@ -151,6 +151,7 @@ mod tests {
 
     use super::*;
     use crate::batch::BlockId;
+    use crate::files::Disk;
 
     fn manifest(rows: u32) -> Manifest {
         let mut covered = BlockSet::new();
@@ -165,11 +166,11 @@ mod tests {
     #[test]
     fn the_last_commit_and_the_one_before_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = ManifestFile::new(folder.path(), Manifest::default());
+        let mut file = ManifestFile::new(Arc::new(Disk), folder.path(), Manifest::default());
         for rows in 1..4 {
             file.commit(manifest(rows)).unwrap();
         }
-        let [current, previous] = read(folder.path()).unwrap();
+        let [current, previous] = read(&Disk, folder.path()).unwrap();
         assert_eq!(sound(&current.1), Some(&manifest(3)));
         assert_eq!(sound(&previous.1), Some(&manifest(2)));
     }
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn any_flipped_byte_and_any_cut_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        ManifestFile::new(folder.path(), Manifest::default()).commit(manifest(7)).unwrap();
+        ManifestFile::new(Arc::new(Disk), folder.path(), Manifest::default()).commit(manifest(7)).unwrap();
         let bytes = std::fs::read(folder.path().join(NAME)).unwrap();
         for place in 0..bytes.len() - 1 {
             let mut flipped = bytes.clone();

@@ -1,6 +1,5 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -22,9 +21,9 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use sluice_model::{RecordId, RunId, Severity};
 
-use super::files;
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region};
 use crate::batch::{BatchError, BlockSet, LogBatch, Records};
+use crate::files::{Access, File, Files};
 
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
@@ -110,10 +109,10 @@ pub(super) struct OpenSegment {
 
 impl OpenSegment {
     /// Opens the file and reads its footer.
-    pub(super) fn open(path: &Path) -> Result<OpenSegment, ReadError> {
+    pub(super) fn open(files: &dyn Files, path: &Path) -> Result<OpenSegment, ReadError> {
         guarded(|| {
-            let file = files::open(path)?;
-            let source = Source { length: file.metadata()?.len(), file: Arc::new(file) };
+            let file = files.open(path, Access::Read)?;
+            let source = Source { length: file.size()?, file };
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let metadata = ArrowReaderMetadata::load(&source, options)?;
             let pairs = metadata.metadata().file_metadata().key_value_metadata();
@@ -148,7 +147,7 @@ impl OpenSegment {
             return Err(ReadError::Damaged("a region lies outside the file".to_owned()));
         }
         let mut bytes = vec![0; region.length as usize];
-        files::read_at(&self.source.file, &mut bytes, region.offset)?;
+        self.source.file.read_exact_at(&mut bytes, region.offset)?;
         if crc32c::crc32c(&bytes) == region.crc32c {
             Ok(bytes)
         } else {
@@ -239,7 +238,7 @@ fn filler(column: usize, rows: usize) -> ArrayRef {
 /// A file that many readers share: every read says where.
 #[derive(Clone)]
 struct Source {
-    file: Arc<File>,
+    file: Arc<dyn File>,
     length: u64,
 }
 
@@ -264,7 +263,7 @@ impl ChunkReader for Source {
             return Err(ParquetError::EOF(format!("{length} bytes from {start} on are not all there")));
         }
         let mut bytes = vec![0; length];
-        files::read_at(&self.file, &mut bytes, start)?;
+        self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
     }
 }

@@ -17,27 +17,33 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sluice_model::RunId;
 
 use super::OpenError;
-use super::files;
 use super::manifest::{self, Found, Manifest, ManifestFile};
 use super::reader::{OpenSegment, ReadError};
 use super::segment::{self, SegmentInfo};
 use crate::batch::{BlockId, BlockSet};
+use crate::files::Files;
+
+/// What the name of a segment ends with until it is complete.
+pub(super) const UNFINISHED: &str = "tmp";
 
 /// The folders of a store.
 #[derive(Debug, Clone)]
 pub(super) struct Folders {
+    pub(super) files: Arc<dyn Files>,
     pub(super) root: PathBuf,
     pub(super) segments: PathBuf,
     pub(super) quarantine: PathBuf,
 }
 
 impl Folders {
-    pub(super) fn below(root: &Path) -> Folders {
-        Folders { root: root.to_owned(), segments: root.join("segments"), quarantine: root.join("quarantine") }
+    pub(super) fn below(root: &Path, files: &Arc<dyn Files>) -> Folders {
+        let (segments, quarantine) = (root.join("segments"), root.join("quarantine"));
+        Folders { files: files.clone(), root: root.to_owned(), segments, quarantine }
     }
 }
 
@@ -50,8 +56,9 @@ pub(super) struct Recovered {
 
 /// Reads the manifest and brings the folder in line with it.
 pub(super) fn recover(folders: &Folders, spooled_runs: &[RunId]) -> Result<Recovered, OpenError> {
-    files::create_folder(&folders.root)?;
-    files::create_folder(&folders.segments)?;
+    let files = &folders.files;
+    files.create_folder_durably(&folders.root)?;
+    files.create_folder_durably(&folders.segments)?;
     let mut recovery = Recovery { folders, next: Manifest::default(), superseded: BTreeSet::new(), quarantined: 0 };
     let found = recovery.read_manifest()?;
     recovery.next = found.clone().unwrap_or_default();
@@ -63,14 +70,14 @@ pub(super) fn recover(folders: &Folders, spooled_runs: &[RunId]) -> Result<Recov
     if found.is_none() && !next.segments.is_empty() {
         log::warn!(segments = next.segments.len(); "the manifest is lost; it is built anew from the segments");
     }
-    let mut manifest = ManifestFile::new(&folders.root, found.clone().unwrap_or_default());
+    let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
     if found.as_ref() != Some(&next) {
         manifest.commit(next)?;
     }
     manifest.sync()?;
     // Nobody reads yet, so what the manifest wants removed can go.
     for name in &manifest.current().deleting {
-        files::remove(&folders.segments.join(name))?;
+        files.remove(&folders.segments.join(name))?;
     }
     Ok(Recovered { manifest, quarantined })
 }
@@ -86,7 +93,7 @@ struct Recovery<'a> {
 impl Recovery<'_> {
     /// The manifest to start from; `None`, if there is none that can be read.
     fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
-        let candidates = manifest::read(&self.folders.root)?;
+        let candidates = manifest::read(&*self.folders.files, &self.folders.root)?;
         let mut damaged = false;
         for (path, found) in candidates {
             match found {
@@ -109,10 +116,10 @@ impl Recovery<'_> {
 
     /// Removes what was to be removed when the store stopped.
     fn finish_deletions(&mut self) {
-        let folder = &self.folders.segments;
+        let Folders { files, segments, .. } = self.folders;
         self.next.deleting.retain(|name| {
-            let path = folder.join(name);
-            let removed = files::remove(&path);
+            let path = segments.join(name);
+            let removed = files.remove(&path);
             if let Err(error) = &removed {
                 log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
             }
@@ -125,7 +132,7 @@ impl Recovery<'_> {
         let mut sound = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            match files::size(&path)? {
+            match self.folders.files.size(&path)? {
                 Some(bytes) if bytes == info.bytes => sound.push(info),
                 Some(bytes) => {
                     let reason = format!("it has {bytes} bytes of {}", info.bytes);
@@ -144,10 +151,10 @@ impl Recovery<'_> {
     fn place_strays(&mut self) -> Result<(), OpenError> {
         let listed: BTreeSet<String> = self.next.segments.iter().map(|info| info.name.clone()).collect();
         let mut strays = Vec::new();
-        for path in files::list_files_below(&self.folders.segments)? {
+        for path in self.list_files()? {
             let name = path.strip_prefix(&self.folders.segments).unwrap_or(&path).to_string_lossy().into_owned();
             if !segment::is_segment(&path) {
-                files::remove(&path)?;
+                self.folders.files.remove(&path)?;
             } else if !listed.contains(&name) && !self.next.deleting.contains(&name) {
                 strays.push((path.file_name().map(ToOwned::to_owned), name, path));
             }
@@ -160,8 +167,19 @@ impl Recovery<'_> {
         self.drop_missing()
     }
 
+    /// The files in the folders of days, in no order.
+    fn list_files(&self) -> io::Result<Vec<PathBuf>> {
+        let Folders { files, segments, .. } = self.folders;
+        let mut found = Vec::new();
+        for day in files.list(segments)?.into_iter().filter(|entry| entry.is_folder) {
+            let entries = files.list(&day.path)?.into_iter();
+            found.extend(entries.filter(|entry| !entry.is_folder).map(|entry| entry.path));
+        }
+        Ok(found)
+    }
+
     fn place(&mut self, name: String, path: &Path, covered: &mut BlockSet) -> Result<(), OpenError> {
-        let read = OpenSegment::open(path).and_then(|open| Ok((open.blocks()?, open)));
+        let read = OpenSegment::open(&*self.folders.files, path).and_then(|open| Ok((open.blocks()?, open)));
         let (blocks, open) = match read {
             Ok(read) => read,
             Err(ReadError::Damaged(reason)) => return self.quarantine(path, 0, &reason),
@@ -172,7 +190,7 @@ impl Recovery<'_> {
         if self.superseded.contains(&info.name) {
             log::info!(file:% = path.display(); "a segment that was compacted into another is removed");
             self.superseded.extend(info.replaces);
-            return Ok(files::remove(path)?);
+            return Ok(self.folders.files.remove(path)?);
         }
         if self.next.segments.iter().any(|listed| info.replaces.contains(&listed.name)) {
             log::info!(file:% = path.display(); "a compaction that a crash cut short is completed");
@@ -204,7 +222,7 @@ impl Recovery<'_> {
             let path = self.folders.segments.join(&info.name);
             // One that cannot be read now is found out by the first search; its blocks are in the manifest's set, if the
             // spool can still bring them.
-            if let Ok(blocks) = OpenSegment::open(&path).and_then(|open| open.blocks()) {
+            if let Ok(blocks) = OpenSegment::open(&*self.folders.files, &path).and_then(|open| open.blocks()) {
                 covered.extend(&blocks);
             }
         }
@@ -215,7 +233,7 @@ impl Recovery<'_> {
         let mut present = Vec::with_capacity(self.next.segments.len());
         for info in std::mem::take(&mut self.next.segments) {
             let path = self.folders.segments.join(&info.name);
-            if files::size(&path)?.is_some() {
+            if self.folders.files.exists(&path)? {
                 present.push(info);
             } else {
                 self.quarantined += 1;
@@ -227,7 +245,7 @@ impl Recovery<'_> {
     }
 
     fn quarantine(&mut self, path: &Path, rows: u64, reason: &str) -> Result<(), OpenError> {
-        let place = files::set_aside(path, &self.folders.quarantine)?;
+        let place = self.folders.files.set_aside(path, &self.folders.quarantine)?;
         self.quarantined += 1;
         log::error!(
             file:% = path.display(), quarantined_as:% = place.display(), records = rows, reason;

@@ -27,6 +27,7 @@
 //! segment goes to `quarantine/`, is reported, and the rest is searched without it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ use serde::{Deserialize, Serialize};
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use super::extent::Extent;
-use super::files;
+use super::recovery::Folders;
 use crate::batch::BlockSet;
+use crate::files::Files;
 
 /// The number of the format that is written, and the highest that can be read.
 pub(super) const FORMAT: u32 = 1;
@@ -180,6 +182,7 @@ pub(super) fn id_ranges(blocks: &BlockSet) -> Vec<IdRange> {
 pub(super) struct Segment {
     pub(super) info: SegmentInfo,
     pub(super) path: PathBuf,
+    pub(super) files: Arc<dyn Files>,
     /// Nothing durable names it any more: the last one to let go removes the file.
     doomed: AtomicBool,
     /// A read found it damaged: it is to be set aside.
@@ -187,9 +190,9 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn new(folder: &Path, info: SegmentInfo) -> Segment {
-        let path = folder.join(&info.name);
-        Segment { info, path, doomed: AtomicBool::new(false), damaged: AtomicBool::new(false) }
+    pub(super) fn new(folders: &Folders, info: SegmentInfo) -> Segment {
+        let (path, files) = (folders.segments.join(&info.name), folders.files.clone());
+        Segment { info, path, files, doomed: AtomicBool::new(false), damaged: AtomicBool::new(false) }
     }
 
     /// Lets the file go with its last reader.
@@ -210,7 +213,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if self.doomed.load(Ordering::Acquire)
-            && let Err(error) = files::remove(&self.path)
+            && let Err(error) = self.files.remove(&self.path)
         {
             // The manifest keeps the name until the file is gone, so the next start removes it.
             log::warn!(file:% = self.path.display(), error:%; "cannot remove a segment that is no longer used");

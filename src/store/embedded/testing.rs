@@ -10,8 +10,10 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 use super::EmbeddedStore;
 use super::engine::Engine;
+use super::recovery::Folders;
 use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, RowWriter};
 use crate::config::{EmbeddedSettings, RetentionSettings};
+use crate::files::{Disk, Files};
 use crate::query::{Filter, Order, Query};
 use crate::store::{Sink, Store};
 
@@ -72,7 +74,9 @@ pub(super) fn open(folder: &Path) -> EmbeddedStore {
 
 /// A store without its thread: nothing happens but by a call.
 pub(super) fn open_with(folder: &Path, settings: &EmbeddedSettings, retention: RetentionSettings) -> EmbeddedStore {
-    let engine = Engine::open(folder, settings, retention, &[run()], &mut Registry::default()).unwrap();
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let folders = Folders::below(folder, &files);
+    let engine = Engine::open(folders, settings, retention, &[run()], &mut Registry::default()).unwrap();
     EmbeddedStore { engine: Arc::new(engine), thread: Mutex::new(None) }
 }
 

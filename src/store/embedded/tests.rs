@@ -3,6 +3,7 @@
 mod crash;
 mod model;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -12,6 +13,7 @@ use super::testing::*;
 use super::{EmbeddedStore, compaction};
 use crate::batch::{BlockId, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
+use crate::files::{Disk, Files};
 use crate::query::{Order, Query};
 use crate::store::{Sink, Store, StoreError};
 
@@ -20,6 +22,10 @@ const DAY_NS: i64 = 24 * HOUR_NS;
 
 fn rows(first: i64, count: i64) -> Vec<Row> {
     (first..first + count).map(|time| row(time, "svc", &format!("message {time}"))).collect()
+}
+
+fn disk() -> Arc<dyn Files> {
+    Arc::new(Disk)
 }
 
 fn now() -> i64 {
@@ -63,6 +69,7 @@ fn only_what_was_flushed_is_durable_until_the_spool_has_forgotten_it() {
     drop(store);
     assert!(open(folder.path()).durable().contains(first.id));
     let later = EmbeddedStore::open(
+        &disk(),
         folder.path(),
         &settings(),
         KEEP,
@@ -87,7 +94,7 @@ fn closing_flushes_and_refuses_what_comes_later() {
 fn the_thread_flushes_on_request_and_by_rows() {
     let folder = tempfile::tempdir().unwrap();
     let settings = EmbeddedSettings { flush_rows: 20, ..settings() };
-    let store = EmbeddedStore::open(folder.path(), &settings, KEEP, &[], &mut Registry::default()).unwrap();
+    let store = EmbeddedStore::open(&disk(), folder.path(), &settings, KEEP, &[], &mut Registry::default()).unwrap();
     let wait_for = |block: BlockId| {
         for _ in 0..2000 {
             if store.durable().contains(block) {

@@ -1,7 +1,6 @@
 //! Writes segments.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
@@ -17,10 +16,11 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::extent::Extent;
-use super::files::{self, UNFINISHED};
+use super::recovery::{Folders, UNFINISHED};
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
+use crate::files::{FileWriter, Files};
 
 /// How many rows, and about how many bytes of memory, a row group has at most.
 const GROUP_ROWS: usize = 64 << 10;
@@ -69,30 +69,31 @@ impl WriteError {
     }
 }
 
-/// Writes a segment below `folder` and syncs it; after that it only lacks a place in the manifest.
-pub(super) fn write(folder: &Path, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+/// Writes a segment and syncs it; after that it only lacks a place in the manifest.
+pub(super) fn write(folders: &Folders, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+    let Folders { files, segments, .. } = folders;
     let name = segment::new_name(draft.day);
-    let path = folder.join(&name);
+    let path = segments.join(&name);
     let unfinished = path.with_extension(UNFINISHED);
-    let day = folder.join(draft.day);
-    files::create_folder(&day)?;
-    let written = write_file(&unfinished, name, draft).and_then(|info| {
-        files::rename(&unfinished, &path)?;
-        files::sync_folder(&day)?;
+    let day = segments.join(draft.day);
+    files.create_folder_durably(&day)?;
+    let written = write_file(&**files, &unfinished, name, draft).and_then(|info| {
+        files.rename_durably(&unfinished, &path)?;
         Ok(info)
     });
     if written.is_err() {
         // What cannot be removed now is removed by the next start.
-        let _ = files::remove(&unfinished);
-        let _ = files::remove(&path);
+        let _ = files.remove(&unfinished);
+        let _ = files.remove(&path);
     }
     written
 }
 
-fn write_file(path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
+fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
     let Draft { records, rows, age, blocks, replaces, .. } = draft;
     let columns = records.to_arrow()?;
-    let mut writer = ArrowWriter::try_new(files::create(path)?, columns.schema(), Some(properties(&columns)?))?;
+    let file = FileWriter::new(files.create(path)?);
+    let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties(&columns)?))?;
     let row_bytes = records.size_bytes() / records.len().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
     let mut tokens = TokenFilterBuilder::default();
@@ -133,13 +134,13 @@ fn writer_version() -> String {
 }
 
 /// Writes the footer and syncs the file.
-fn finish(mut writer: ArrowWriter<File>, footer: Footer) -> Result<SegmentInfo, WriteError> {
+fn finish(mut writer: ArrowWriter<FileWriter>, footer: Footer) -> Result<SegmentInfo, WriteError> {
     let json = serde_json::to_string(&footer)?;
     writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), json));
     writer.finish()?;
-    let file = writer.inner();
-    files::sync(file)?;
-    Ok(SegmentInfo { bytes: file.metadata()?.len(), ..footer.segment })
+    let file = writer.inner().file();
+    file.sync()?;
+    Ok(SegmentInfo { bytes: file.size()?, ..footer.segment })
 }
 
 /// The footer's entry of a row group, whose filter has no place yet.
@@ -150,7 +151,7 @@ fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Optio
     Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None }, filter))
 }
 
-fn write_region(writer: &mut ArrowWriter<File>, bytes: &[u8]) -> Result<Region, std::io::Error> {
+fn write_region(writer: &mut ArrowWriter<FileWriter>, bytes: &[u8]) -> Result<Region, std::io::Error> {
     let offset = writer.bytes_written() as u64;
     writer.write_all(bytes)?;
     Ok(Region { offset, length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) })

@@ -39,7 +39,9 @@ fn quarantined(folder: &Path) -> usize {
 }
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
-    let mut files = crate::store::embedded::files::list_files_below(&folder.join("segments")).unwrap();
+    let days = disk().list(&folder.join("segments")).unwrap().into_iter();
+    let entries = days.flat_map(|day| disk().list(&day.path).unwrap());
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path).collect();
     files.sort();
     files
 }
@@ -176,7 +178,7 @@ fn a_manifest_of_a_newer_format_is_not_passed_by() {
     let newer = b"{\"format\":99,\"crc32c\":0,\"length\":2}\n{}\n";
     fs::write(folder.path().join("manifest"), newer).unwrap();
     let registry = &mut Registry::default();
-    let refused = EmbeddedStore::open(folder.path(), &settings(), KEEP, &[run()], registry);
+    let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], registry);
     assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 99, .. })));
 }
 
