@@ -11,10 +11,15 @@
 // The scenarios do not use all of what they are offered yet.
 #![allow(dead_code)]
 
+mod budget;
 mod context;
+mod count;
+mod disk_full;
+mod flood;
 mod kill;
 mod ledger;
 mod load;
+mod many;
 mod once;
 mod options;
 mod proxy;
@@ -23,6 +28,7 @@ mod rss;
 mod shutdown;
 mod table;
 mod target;
+mod volume;
 mod wire;
 
 /// What the other tests stand on too, which use more of it.
@@ -55,6 +61,7 @@ struct Scenario {
     run: fn(&mut Context) -> Result<Outcome, Stop>,
 }
 
+const EMBEDDED: &[Store] = &[Store::Embedded];
 const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
@@ -62,6 +69,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
+    Scenario { name: "disk-full", stores: BOTH, run: disk_full::run },
+    Scenario { name: "budget", stores: BOTH, run: budget::run },
+    Scenario { name: "many", stores: EMBEDDED, run: many::run },
 ];
 
 fn main() -> ExitCode {

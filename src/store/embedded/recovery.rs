@@ -50,6 +50,8 @@ impl Folders {
 /// A store as it is found, made whole.
 pub(super) struct Recovered {
     pub(super) manifest: ManifestFile,
+    /// The blocks that the manifest on disk covers: all that the current one does, unless that could not be written.
+    pub(super) durable: BlockSet,
     /// How many files were set aside.
     pub(super) quarantined: u64,
 }
@@ -70,16 +72,33 @@ pub(super) fn recover(folders: &Folders, spooled_runs: &[RunId]) -> Result<Recov
     if found.is_none() && !next.segments.is_empty() {
         log::warn!(segments = next.segments.len(); "the manifest is lost; it is built anew from the segments");
     }
-    let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
-    if found.as_ref() != Some(&next) {
-        manifest.commit(next)?;
+    let (manifest, durable) = write_manifest(folders, found, next);
+    Ok(Recovered { manifest, durable, quarantined })
+}
+
+/// Makes the manifest what recovery has found. A disk that is full now is no reason not to start: searches need no
+/// manifest on disk, and the next flush writes it.
+fn write_manifest(folders: &Folders, found: Option<Manifest>, next: Manifest) -> (ManifestFile, BlockSet) {
+    let (files, root) = (&folders.files, &folders.root);
+    let mut durable = next.covered.clone();
+    let mut manifest = if found.as_ref() == Some(&next) {
+        ManifestFile::new(files.clone(), root, next)
+    } else {
+        ManifestFile::uncommitted(files.clone(), root, next)
+    };
+    if let Err(error) = manifest.sync() {
+        log::error!(error:%; "the store's manifest cannot be written yet; it goes on with what it has found");
+        durable = found.unwrap_or_default().covered;
+        return (manifest, durable);
     }
-    manifest.sync()?;
-    // Nobody reads yet, so what the manifest wants removed can go.
+    // Nobody reads yet, so what the manifest wants removed can go; what cannot is left to the next start.
     for name in &manifest.current().deleting {
-        files.remove(&folders.segments.join(name))?;
+        let path = folders.segments.join(name);
+        if let Err(error) = files.remove(&path) {
+            log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
+        }
     }
-    Ok(Recovered { manifest, quarantined })
+    (manifest, durable)
 }
 
 struct Recovery<'a> {

@@ -74,7 +74,16 @@ pub(super) fn open(folder: &Path) -> EmbeddedStore {
 
 /// A store without its thread: nothing happens but by a call.
 pub(super) fn open_with(folder: &Path, settings: &EmbeddedSettings, retention: RetentionSettings) -> EmbeddedStore {
-    let files: Arc<dyn Files> = Arc::new(Disk);
+    open_on(Arc::new(Disk), folder, settings, retention)
+}
+
+/// The same on a file system of the test's choice.
+pub(super) fn open_on(
+    files: Arc<dyn Files>,
+    folder: &Path,
+    settings: &EmbeddedSettings,
+    retention: RetentionSettings,
+) -> EmbeddedStore {
     let folders = Folders::below(folder, &files);
     let engine = Engine::open(folders, settings, retention, &[run()], &mut Registry::default()).unwrap();
     EmbeddedStore { engine: Arc::new(engine), thread: Mutex::new(None) }
