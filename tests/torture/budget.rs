@@ -179,7 +179,7 @@ fn full_store(context: &mut Context) -> Result<(), Stop> {
 /// The spool at its byte limit, because MongoDB accepts connections and never answers.
 fn frozen_store(context: &mut Context) -> Result<(), Stop> {
     let mongo = MongoServer::start("torture").ok_or_else(|| Stop::skipped("no MongoDB-protocol server of our own"))?;
-    let limits = ["--spool-bytes-max", "4MiB", "--spool-segment-bytes", "1MiB", "--spool-memory-bytes", "512KiB"];
+    let limits = ["--spool-bytes-max", "1536KiB", "--spool-segment-bytes", "256KiB", "--spool-memory-bytes", "64KiB"];
     let calls = ["--mongodb-write-timeout", "2s", "--breaker-backoff-max", "2s"];
     let bed = context.bed_on(&mongo.uri(), &[&limits[..], &calls].concat());
     let ledger = context.ledger(Ages::Recent);

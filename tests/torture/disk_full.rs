@@ -85,7 +85,7 @@ fn folder(context: &mut Context, setting: &[&str], rounds: u64, sights: &mut Sig
     bed.data = volume.path().join("data");
     let ledger = context.ledger(Ages::Scattered);
     let mut server = bed.start()?;
-    let load = Load::start(&bed.route, &ledger, &clients(), &mut context.rng);
+    let load = Load::start(&bed.route, &ledger, &clients(context), &mut context.rng);
     let mut ballast = volume.ballast();
     for _ in 0..rounds {
         thread::sleep(Duration::from_millis(context.rng.random_range(50..800)));
@@ -180,10 +180,13 @@ fn look(context: &mut Context, server: &Target) {
     context.expect(http.get("/health").status == 200, || "/health fails on a full disk".to_owned());
 }
 
-/// Single records and batches, faster than the flushes.
-fn clients() -> Vec<Client> {
+/// Single records, and for the embedded store, or in the long form, batches that are faster than the flushes.
+fn clients(context: &Context) -> Vec<Client> {
     let client = |records, keyed_of_4, pause_ms| Client { records, keyed_of_4, pause_ms };
     let mut clients: Vec<Client> = (0..4).map(|number| client(1..2, number, 5..20)).collect();
+    if context.store == Store::Mongodb && !context.full {
+        return clients;
+    }
     clients.extend((0..2).map(|number| client(50..400, 2 * number, 10..40)));
     clients.push(client(1000..1500, 4, 100..200));
     clients

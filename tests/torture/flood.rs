@@ -53,6 +53,7 @@ pub fn run(context: &mut Context) -> Result<(), Stop> {
         Sizes { body: mib(32), inflight: mib(128), spool_memory: mib(64), tier_memory: mib(192) },
     );
     let args = [
+        ("--limits-body-bytes", sizes.body),
         ("--limits-inflight-bytes", sizes.inflight),
         ("--spool-memory-bytes", sizes.spool_memory),
         ("--embedded-memory-bytes", sizes.tier_memory),
