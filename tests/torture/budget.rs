@@ -102,7 +102,7 @@ fn connections(context: &mut Context) -> Result<(), Stop> {
         let closes = reply.closes();
         let headers = reply.headers.iter().cloned().collect();
         let answer = Answer { status: reply.status, headers, body: reply.body };
-        expect_refusal(context, &answer, 503, "limits.connections", &["41 of 40"]);
+        expect_refusal(context, &answer, 503, "limits.connections", &["of 40 connections"]);
         context.expect(closes, || "a connection past the limit is kept".to_owned());
     }
     for connection in &mut within {
@@ -157,7 +157,7 @@ fn queries(context: &mut Context) -> Result<(), Stop> {
 fn full_store(context: &mut Context) -> Result<(), Stop> {
     let volume = Volume::mount(context.scratch(), 48 << 20)?;
     let limits = ["--spool-bytes-max", "6MiB", "--spool-segment-bytes", "1MiB", "--spool-memory-bytes", "512KiB"];
-    let store = ["--embedded-memory-bytes", "1MiB", "--embedded-flush-rows", "500"];
+    let store = ["--embedded-memory-bytes", "1MiB", "--embedded-flush-bytes", "512KiB"];
     let bed = context.bed(&[&limits[..], &store].concat())?;
     std::fs::create_dir_all(&bed.data).unwrap();
     std::fs::create_dir(volume.path().join("store")).unwrap();

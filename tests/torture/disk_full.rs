@@ -60,7 +60,7 @@ struct Sights {
 /// Runs the scenario.
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
-        Store::Embedded => context.rounds(4, 60),
+        Store::Embedded => context.rounds(3, 60),
         Store::Mongodb => context.rounds(1, 16),
     };
     let mut sights = Sights::default();

@@ -33,7 +33,7 @@ impl Sizes {
     /// The most memory that the server may take: what is in hand as body, as columns, and on its way into a segment; and
     /// the memory tier, of which a flush makes a second and a third form.
     fn memory_max(&self) -> u64 {
-        ((128 << 20) + 4 * self.inflight + self.spool_memory + 3 * self.tier_memory) as u64
+        ((192 << 20) + 4 * self.inflight + self.spool_memory + 3 * self.tier_memory) as u64
     }
 }
 
@@ -79,7 +79,9 @@ pub fn run(context: &mut Context) -> Result<(), Stop> {
     });
     waits.sort_unstable();
     let p99 = waits.get(waits.len() * 99 / 100).copied().unwrap_or(PATIENCE);
-    let peak = highest(server.id());
+    let http = server.http();
+    ledger::drained(&http)?;
+    let peak = crate::rss::highest(server.id()).unwrap_or(u64::MAX);
     let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (sent, failed) = (get(&small.accepted), get(&small.refused) + get(&small.lost));
     println!(
@@ -102,8 +104,6 @@ pub fn run(context: &mut Context) -> Result<(), Stop> {
     context.expect(peak <= sizes.memory_max(), || {
         format!("{} MiB of memory, and {} are the bound", peak >> 20, sizes.memory_max() >> 20)
     });
-    let http = server.http();
-    ledger::drained(&http)?;
     let mut verdict = crate::ledger::Verdict::default();
     for (seen, service, each) in [(&large, "large", records), (&small, "small", 1)] {
         let sent = Sent { acknowledged: get(&seen.accepted) * each, in_doubt: get(&seen.lost) * each };
@@ -153,9 +153,4 @@ fn large_body(bytes: usize) -> (Vec<u8>, u64) {
         body.extend_from_slice(line.as_bytes());
         records += 1;
     }
-}
-
-/// The highest resident memory of a process, in bytes.
-fn highest(process: u32) -> u64 {
-    crate::rss::highest(process).unwrap_or(u64::MAX)
 }

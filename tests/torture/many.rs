@@ -58,7 +58,7 @@ fn start(bed: &Bed) -> Result<Target, Stop> {
 
 /// All that `limits.connections` allows, each of use, and some more.
 fn connections(context: &mut Context) -> Result<(), Stop> {
-    let max = context.pick(1_500, 10_000);
+    let max = context.pick(1_200, 10_000);
     let ours = getrlimit(Resource::Nofile);
     let raised = ours.maximum.unwrap_or(u64::MAX).min(max as u64 + 1_000);
     if raised < max as u64 + 500 {
@@ -225,7 +225,7 @@ fn records(context: &mut Context) -> Result<(), Stop> {
 /// Segments by the thousand: one for each day of a long time. Start, memory, open files and searches must stay sane.
 fn segments(context: &mut Context) -> Result<(), Stop> {
     const DAYS_EACH: u64 = 8;
-    let target: u64 = context.pick(800, 10_000);
+    let target: u64 = context.pick(300, 10_000);
     let volume = Volume::mount(context.scratch(), 2 << 30).ok();
     let mut bed = context.bed(&["--embedded-flush-rows", &DAYS_EACH.to_string()])?;
     if let Some(volume) = &volume {
