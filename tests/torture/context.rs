@@ -1,5 +1,6 @@
 //! What a scenario is handed: its seed, its store, places for servers, and the sum of what was found.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub struct Outcome {
 
 /// What a scenario is handed.
 pub struct Context {
+    name: String,
     /// The long form.
     pub full: bool,
     /// Which store to run on.
@@ -86,8 +88,9 @@ pub struct Context {
 
 impl Context {
     /// Makes the context of one scenario on one store; its files are below `scratch`.
-    pub fn new(options: &Options, store: Store, seed: u64, scratch: &Path) -> Context {
+    pub fn new(name: &str, options: &Options, store: Store, seed: u64, scratch: &Path) -> Context {
         Context {
+            name: name.to_owned(),
             full: options.full,
             store,
             rng: SmallRng::seed_from_u64(seed),
@@ -165,6 +168,11 @@ impl Context {
         if clean && let Some(folder) = bed.data.parent() {
             let _ = fs::remove_dir_all(folder);
         }
+    }
+
+    /// Prints a line about what happens.
+    pub fn say(&self, what: impl Display) {
+        println!("{}: {what}", self.name);
     }
 
     /// Notes that something is not as it must be; the scenario goes on, and fails at its end.

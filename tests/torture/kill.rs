@@ -67,7 +67,7 @@ fn cohorts(_: Store) -> Vec<Client> {
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let (settings, rounds) = match context.store {
         Store::Embedded => (EMBEDDED, context.rounds(20, 1000)),
-        Store::Mongodb => (MONGODB, context.rounds(6, 60)),
+        Store::Mongodb => (MONGODB, context.rounds(4, 60)),
     };
     let rounds_each = context.pick(rounds.div_ceil(settings.len() as u64), 25);
     for setting in settings.iter().cycle() {

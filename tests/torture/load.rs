@@ -74,7 +74,9 @@ pub fn mixed_for(store: Store) -> Vec<Client> {
     let slower = |client: Client| {
         let pause_ms = &client.pause_ms;
         let times = if client.records.end > 1 { 12 } else { 3 };
-        Client { pause_ms: pause_ms.start * times..pause_ms.end * times, ..client }
+        // A thousand records take it a second.
+        let records = if client.records.start == 1000 { 300..301 } else { client.records.clone() };
+        Client { records, pause_ms: pause_ms.start * times..pause_ms.end * times, ..client }
     };
     match store {
         Store::Embedded => mixed(),
@@ -85,6 +87,17 @@ pub fn mixed_for(store: Store) -> Vec<Client> {
 impl Load {
     /// Starts the clients; each finds the server by `route`.
     pub fn start(route: &Route, ledger: &Arc<Ledger>, clients: &[Client], rng: &mut SmallRng) -> Load {
+        Load::start_from(0, route, ledger, clients, rng)
+    }
+
+    /// The same with numbers from `first` on, beside clients that have the lower ones.
+    pub fn start_from(
+        first: usize,
+        route: &Route,
+        ledger: &Arc<Ledger>,
+        clients: &[Client],
+        rng: &mut SmallRng,
+    ) -> Load {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Seen>>::default());
         let start = |(number, plan): (usize, &Client)| {
             let sender = Sender {
@@ -99,7 +112,7 @@ impl Load {
             };
             thread::Builder::new().name(format!("client {number}")).spawn(move || sender.run()).unwrap()
         };
-        let threads = clients.iter().enumerate().map(start).collect();
+        let threads = (first..).zip(clients).map(start).collect();
         Load { stop, seen, threads }
     }
 
@@ -109,12 +122,19 @@ impl Load {
     }
 
     /// Ends the load. What is under way is finished; a keyed batch is tried on for a while, so the server should run.
-    pub fn finish(self) -> Seen {
+    pub fn finish(mut self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().expect("a client does not panic");
         }
         self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A scenario that fails does not wait for its clients.
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

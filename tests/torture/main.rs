@@ -11,21 +11,25 @@
 // The scenarios do not use all of what they are offered yet.
 #![allow(dead_code)]
 
+mod breakers;
 mod budget;
 mod context;
 mod count;
 mod disk_full;
 mod flood;
+mod judge;
 mod kill;
 mod ledger;
 mod load;
 mod many;
+mod mongo_proxy;
 mod once;
 mod options;
 mod proxy;
 mod record;
 mod rss;
 mod shutdown;
+mod store_down;
 mod table;
 mod target;
 mod volume;
@@ -43,8 +47,9 @@ mod support {
 use std::env;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
@@ -61,17 +66,18 @@ struct Scenario {
     run: fn(&mut Context) -> Result<Outcome, Stop>,
 }
 
-const EMBEDDED: &[Store] = &[Store::Embedded];
 const BOTH: &[Store] = &[Store::Embedded, Store::Mongodb];
 
 /// All scenarios, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "judge", stores: &[Store::Embedded], run: judge::run },
     Scenario { name: "kill", stores: BOTH, run: kill::run },
     Scenario { name: "shutdown", stores: BOTH, run: shutdown::run },
     Scenario { name: "once", stores: BOTH, run: once::run },
+    Scenario { name: "store-down", stores: &[Store::Mongodb], run: store_down::run },
     Scenario { name: "disk-full", stores: BOTH, run: disk_full::run },
     Scenario { name: "budget", stores: BOTH, run: budget::run },
-    Scenario { name: "many", stores: EMBEDDED, run: many::run },
+    Scenario { name: "many", stores: &[Store::Embedded], run: many::run },
 ];
 
 fn main() -> ExitCode {
@@ -88,27 +94,44 @@ fn main() -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("torture: seed {seed}, {} form", if options.full { "long" } else { "short" });
     let scratch = env::temp_dir().join(format!("sluice-torture-{}", std::process::id()));
-    let mut rows = Vec::new();
-    for scenario in SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)) {
-        let stores = scenario.stores.iter().filter(|store| options.store.is_none_or(|wanted| wanted == **store));
-        for store in stores {
-            rows.push(attack(scenario, *store, &options, seed, &scratch));
-        }
-    }
+    let rows = attack_all(&options, seed, &scratch);
     // Only what is left of failures keeps it from going.
     let _ = fs::remove_dir(&scratch);
     println!("\n{}", table::render(&rows));
     if rows.iter().all(Row::is_clean) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Runs what was asked for. In the short form the stores take turns side by side, as most of the time is spent waiting; the
+/// long form has the machine for one at a time.
+fn attack_all(options: &Options, seed: u64, scratch: &Path) -> Vec<Row> {
+    let on = |store: Store| {
+        let wanted = options.store.is_none_or(|wanted| wanted == store);
+        let scenarios = SCENARIOS.iter().filter(move |s| wanted && s.stores.contains(&store) && options.wants(s.name));
+        scenarios.map(|scenario| attack(scenario, store, options, seed, scratch)).collect::<Vec<Row>>()
+    };
+    let (embedded, mongodb) = if options.full {
+        (on(Store::Embedded), on(Store::Mongodb))
+    } else {
+        thread::scope(|scope| {
+            let other = scope.spawn(|| on(Store::Mongodb));
+            (on(Store::Embedded), other.join().expect("an attack does not panic"))
+        })
+    };
+    let mut rows: Vec<Row> = embedded.into_iter().chain(mongodb).collect();
+    let place = |row: &Row| SCENARIOS.iter().position(|scenario| scenario.name == row.scenario);
+    rows.sort_by_key(place);
+    rows
+}
+
 /// Runs one scenario on one store, and says how it went.
 fn attack(scenario: &Scenario, store: Store, options: &Options, seed: u64, scratch: &Path) -> Row {
-    println!("{} on {} ...", scenario.name, store.name());
+    let name = format!("{} on {}", scenario.name, store.name());
+    println!("{name} ...");
     let started = Instant::now();
     let folder = scratch.join(format!("{}-{}", scenario.name, store.name()));
     fs::create_dir_all(&folder).expect("a temporary folder");
-    let own_seed = xxh3_64_with_seed(format!("{} {}", scenario.name, store.name()).as_bytes(), seed);
-    let mut context = Context::new(options, store, own_seed, &folder);
+    let own_seed = xxh3_64_with_seed(name.as_bytes(), seed);
+    let mut context = Context::new(&name, options, store, own_seed, &folder);
     let ended = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut context)));
     let (mut outcome, mut skipped) = (std::mem::take(&mut context.outcome), None);
     match ended {
@@ -126,30 +149,32 @@ fn attack(scenario: &Scenario, store: Store, options: &Options, seed: u64, scrat
         peak_rss: context.peak_rss(),
         took: started.elapsed(),
     };
-    report(&row, options, seed, folder);
+    report(&row, options, seed, &folder);
     row
 }
 
 /// Says what is wrong and how to see it again; removes the folder if nothing is.
-fn report(row: &Row, options: &Options, seed: u64, folder: PathBuf) {
+fn report(row: &Row, options: &Options, seed: u64, folder: &Path) {
+    let name = format!("{} on {}", row.scenario, row.store);
     if row.is_clean() {
-        println!("  {} s", row.took.as_secs());
-        if options.keep {
-            println!("  kept in {}", folder.display());
-        } else {
+        println!("{name}: {} s", row.took.as_secs());
+        if !options.keep {
             let _ = fs::remove_dir_all(folder);
         }
         return;
     }
-    println!("  FAILED, seed {seed}; data folders and logs are kept in {}", folder.display());
-    row.outcome.verdict.complaints.iter().for_each(|complaint| println!("  - {complaint}"));
+    let complaints = &row.outcome.verdict.complaints;
+    let complaints: String = complaints.iter().map(|complaint| format!("  - {complaint}\n")).collect();
     let rounds = options.rounds.map(|rounds| format!(" --rounds {rounds}")).unwrap_or_default();
     let args = format!("--seed {seed} --only {} --store {}{rounds}", row.scenario, row.store);
-    if options.full {
-        println!("  again: make torture ARGS=\"{args}\"");
+    let again = if options.full {
+        format!("make torture ARGS=\"{args}\"")
     } else {
-        println!("  again: cargo test --locked --test torture -- {args}");
-    }
+        format!("cargo test --locked --test torture -- {args}")
+    };
+    // In one piece: another attack may print too.
+    let kept = folder.display();
+    println!("{name}: FAILED, seed {seed}; data folders and logs are kept in {kept}\n{complaints}  again: {again}");
 }
 
 /// Whether nothing may be skipped.

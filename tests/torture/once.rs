@@ -1,7 +1,9 @@
 //! Exactly once from the sender: connections are cut between acknowledgement and reply, the server is killed amid it all,
 //! and every client tries again with the same `Idempotency-Key` until it has its answer.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -21,6 +23,9 @@ const ARGS: &str = "--spool-segment-bytes 256KiB --embedded-flush-rows 500 --emb
 /// The client of whom the ledger knows as the one that tries out the rules by hand.
 const BY_HAND: usize = 90;
 
+/// The client of whom the ledger knows as the client library.
+const LIBRARY: usize = 91;
+
 /// How many requests with one key are under way at once.
 const AT_ONCE: usize = 8;
 
@@ -28,7 +33,7 @@ const AT_ONCE: usize = 8;
 pub fn run(context: &mut Context) -> Result<Outcome, Stop> {
     let rounds = match context.store {
         Store::Embedded => context.rounds(5, 120),
-        Store::Mongodb => context.rounds(3, 60),
+        Store::Mongodb => context.rounds(2, 60),
     };
     while context.outcome.rounds < rounds {
         let left = rounds - context.outcome.rounds;
@@ -47,6 +52,7 @@ fn folder(context: &mut Context, rounds: u64) -> Result<(), Stop> {
     let keyed = |client: Client| Client { keyed_of_4: 4, ..client };
     let clients: Vec<Client> = load::mixed_for(context.store).into_iter().map(keyed).collect();
     let load = Load::start(&through, &ledger, &clients, &mut context.rng);
+    let library = Library::start(&proxy, &ledger)?;
     let mut remembered = Vec::new();
     for round in 0..rounds {
         let server = bed.start()?;
@@ -65,6 +71,8 @@ fn folder(context: &mut Context, rounds: u64) -> Result<(), Stop> {
     // The last retries need no harm to be worth something, and an end.
     through.set(bed.route.get());
     let seen = load.finish();
+    let retries = library.finish();
+    context.expect(retries > 0, || "the client library had to try nothing again".to_owned());
     context.expect(!seen.cut_off.is_empty() && seen.unanswered > 0, || "the proxy has cut nothing".to_owned());
     for sent in &remembered {
         again(context, &bed, sent)?;
@@ -73,6 +81,49 @@ fn folder(context: &mut Context, rounds: u64) -> Result<(), Stop> {
     context.expect(verdict.in_doubt == 0, || format!("{} records stayed in doubt", verdict.in_doubt));
     context.settle(&bed, verdict);
     Ok(())
+}
+
+/// Batches by the project's own client library, which makes the keys and the retries by itself.
+struct Library {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Library {
+    fn start(proxy: &Proxy, ledger: &Arc<Ledger>) -> Result<Library, Stop> {
+        let client = sluice_client::Client::builder(&format!("http://{}", proxy.address()))
+            .retries(10_000)
+            .retry_for(Duration::from_secs(120))
+            .backoff(Duration::from_millis(5), Duration::from_millis(50))
+            .build()
+            .map_err(|error| Stop::failed(error.to_string()))?;
+        let (stop, ledger) = (Arc::new(AtomicBool::new(false)), ledger.clone());
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            let mut retries = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let (place, first) = ledger.send(LIBRARY, 20);
+                let records = (first..first + 20).map(|number| ledger.run.record(LIBRARY, number).to_json());
+                let body: String = records.map(|record| format!("{record}\n")).collect();
+                match client.post_batch(sluice_client::Format::Ndjson, body.as_bytes()) {
+                    Ok(receipt) => {
+                        retries += u64::from(receipt.retries);
+                        ledger.became(LIBRARY, place, State::Acknowledged);
+                    }
+                    Err(error) => ledger.complain(format!("the client library: {error}")),
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            retries
+        });
+        Ok(Library { stop, thread })
+    }
+
+    /// Ends it; returns how often it tried again.
+    fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the client library does not panic")
+    }
 }
 
 /// Makes links that lose replies whole or in half, and sometimes the second half of a request.

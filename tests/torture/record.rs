@@ -36,6 +36,9 @@ const WORDS: &[&str] = &[
     "\u{1b}[31mred",
 ];
 
+/// The client whose messages are of some ten KiB, and go into the bulk lane.
+pub const FAT_CLIENT: usize = 42;
+
 /// When the records of a run happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ages {
@@ -101,7 +104,7 @@ impl Run {
             timestamp: self.timestamp(client, &mut rng),
             level: level(client, number, &mut rng),
             service: format!("service-{}", rng.random_range(0..12)),
-            message: message(&mut rng),
+            message: message(client == FAT_CLIENT, &mut rng),
             attributes,
         }
     }
@@ -173,8 +176,9 @@ fn level(client: usize, number: u64, rng: &mut SmallRng) -> &'static str {
     moods[mood % 4].choose(rng).unwrap()
 }
 
-fn message(rng: &mut SmallRng) -> String {
+fn message(fat: bool, rng: &mut SmallRng) -> String {
     let words = match rng.random_range(0..400) {
+        _ if fat => rng.random_range(2000..8000),
         0 => rng.random_range(500..4000),
         1..8 => 0,
         _ => rng.random_range(2..20),

@@ -58,18 +58,11 @@ impl Row {
 pub fn render(rows: &[Row]) -> String {
     let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     let width = |column: usize| {
-        // A row that was skipped is not a reason to make its column wide.
-        let full = cells.iter().filter(|row| row.len() >= HEADER.len());
+        // The reason why a row was skipped does not make a column wide.
+        let full = cells.iter().filter(|row| column < 2 || row.len() >= HEADER.len());
         full.map(|row| row[column].len()).chain([HEADER[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
-    let names = cells.iter().flat_map(|row| row.iter().take(2));
-    let widest = names.map(String::len).max().unwrap_or(0);
-    let widths: Vec<usize> = widths
-        .iter()
-        .enumerate()
-        .map(|(column, width)| if column < 2 { *width.max(&widest) } else { *width })
-        .collect();
     let header: Vec<String> = HEADER.map(str::to_owned).to_vec();
     let rule: Vec<String> = widths.iter().enumerate().map(|(at, width)| rule(at, *width)).collect();
     [header, rule].iter().chain(&cells).map(|row| line(row, &widths)).collect()

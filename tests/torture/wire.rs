@@ -100,17 +100,7 @@ impl Connection {
     /// # Errors
     /// [`Lost`].
     pub fn read_reply(&mut self) -> Result<Reply, Lost> {
-        let end = loop {
-            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
-                break at;
-            }
-            if self.rest.len() > HEAD_BYTES_MAX {
-                return Err(Lost::CutOff("a head without an end".to_owned()));
-            }
-            self.more()?;
-        };
-        let head = String::from_utf8_lossy(&self.rest[..end]).into_owned();
-        self.rest.drain(..end + 4);
+        let head = self.read_head()?;
         let (status, headers) = parse_head(&head).ok_or_else(|| Lost::CutOff(format!("not HTTP: {head:?}")))?;
         if status == 100 {
             return self.read_reply();
@@ -127,6 +117,30 @@ impl Connection {
             lost => lost,
         })?;
         Ok(Reply { status, headers, body })
+    }
+
+    /// Reads the answer to `Expect: 100-continue`: the server wants the body.
+    ///
+    /// # Errors
+    /// [`Lost`]; also if it does not.
+    pub fn read_continue(&mut self) -> Result<(), Lost> {
+        let head = self.read_head()?;
+        if head.starts_with("HTTP/1.1 100") { Ok(()) } else { Err(Lost::Unanswered(head)) }
+    }
+
+    fn read_head(&mut self) -> Result<String, Lost> {
+        let end = loop {
+            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
+                break at;
+            }
+            if self.rest.len() > HEAD_BYTES_MAX {
+                return Err(Lost::CutOff("a head without an end".to_owned()));
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8_lossy(&self.rest[..end]).into_owned();
+        self.rest.drain(..end + 4);
+        Ok(head)
     }
 
     fn read_chunks(&mut self) -> Result<Vec<u8>, Lost> {

@@ -113,6 +113,7 @@ fn search_page(
     sink: &mut dyn Sink,
 ) -> Result<ControlFlow<()>, Failure> {
     let sources = sources(snapshot, rest);
+    // From here on both steps look at few sources, unless few records match.
     let first_rows: usize = sources.iter().take(PAGE_SOURCES).map(Source::rows).sum();
     let page = if sources.len() > PAGE_SOURCES { page.min(first_rows.max(1)) } else { page };
     let matches = find(&sources, cache, rest, page)?;
