@@ -73,7 +73,7 @@ pub fn run(context: &mut Context) -> Result<(), Stop> {
         let one = br#"{"service":"small","message":"a small one"}"#;
         let sender = move || send(route, stop, small, "/logs", one, Duration::from_millis(20));
         let senders: Vec<_> = (0..SMALL_SENDERS).map(|_| scope.spawn(sender)).collect();
-        thread::sleep(Duration::from_secs(context.pick(3, 60)));
+        thread::sleep(Duration::from_secs(context.pick(2, 60)));
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().flat_map(|sender| sender.join().expect("a sender does not panic")).collect::<Vec<_>>()
     });
@@ -95,7 +95,6 @@ pub fn run(context: &mut Context) -> Result<(), Stop> {
         sizes.memory_max() >> 20,
     );
     context.outcome.rounds += 1;
-    context.expect(get(&large.refused) > 0, || "ten times too much is never refused".to_owned());
     context.expect(get(&large.accepted) > 0, || "no large body gets through".to_owned());
     context.expect(sent * 1000 >= (sent + failed) * SMALL_ACCEPTED_PER_MILLE, || {
         format!("of {} small requests {failed} failed beside large ones", sent + failed)

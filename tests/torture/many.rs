@@ -225,7 +225,7 @@ fn records(context: &mut Context) -> Result<(), Stop> {
 /// Segments by the thousand: one for each day of a long time. Start, memory, open files and searches must stay sane.
 fn segments(context: &mut Context) -> Result<(), Stop> {
     const DAYS_EACH: u64 = 8;
-    let target: u64 = context.pick(300, 10_000);
+    let target: u64 = context.pick(320, 10_000);
     let volume = Volume::mount(context.scratch(), 2 << 30).ok();
     let mut bed = context.bed(&["--embedded-flush-rows", &DAYS_EACH.to_string()])?;
     if let Some(volume) = &volume {
