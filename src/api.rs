@@ -1,6 +1,7 @@
 //! The HTTP API: which path is answered by what.
 
 mod body;
+mod connections;
 mod encode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -24,6 +25,7 @@ use crate::spool::Spool;
 use crate::telemetry::Metrics;
 use crate::worker::{Reader, Workers};
 
+pub use connections::{Connections, refuse_past_limit};
 pub use stall::limit_stall;
 
 /// What the handlers need; each names the parts that it uses.

@@ -1,5 +1,6 @@
 //! The whole server: connects the parts, binds the port, and stops everything in one order.
 
+mod descriptors;
 mod lock;
 mod stop;
 #[cfg(test)]
@@ -11,12 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
-use actix_web::middleware::Compress;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App as Routes, HttpServer, web};
 use log::{info, warn};
 use prometheus_client::registry::Registry;
 
-use crate::api;
+use crate::api::{self, Connections};
 use crate::config::{Settings, StoreTarget};
 use crate::files::{Disk, Files, Watched};
 use crate::ingest::Ingest;
@@ -202,16 +203,25 @@ fn warn_of_records_left(files: &dyn Files, folder: &Path) {
 fn serve(listener: TcpListener, settings: &Settings, parts: api::Parts) -> Result<Server, BuildError> {
     let limits = &settings.limits;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let connections = Connections::new(descriptors::allow(limits.connections));
+    let accepted_max = connections.accepted_max();
+    let limit_stall = api::limit_stall(settings.query.stall_timeout);
     let server = HttpServer::new(move || {
-        Routes::new().wrap(Compress::default()).configure(|routes| api::configure(routes, &parts))
+        Routes::new()
+            .wrap(Compress::default())
+            .wrap(from_fn(api::refuse_past_limit))
+            .configure(|routes| api::configure(routes, &parts))
     })
     .workers(threads)
-    .max_connections(limits.connections.div_ceil(threads))
+    .max_connections(accepted_max.div_ceil(threads))
     .keep_alive(limits.keep_alive)
     .client_request_timeout(limits.client_timeout)
     .client_disconnect_timeout(Duration::from_secs(5))
     .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
-    .on_connect(api::limit_stall(settings.query.stall_timeout))
+    .on_connect(move |io, connection| {
+        limit_stall(io, connection);
+        connections.enter(connection);
+    })
     .disable_signals()
     .listen(listener);
     Ok(server.map_err(|error| BuildError::Bind { listen: settings.listen, error })?.run())

@@ -239,7 +239,9 @@ impl From<SpoolError> for Problem {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::KeyReused => Problem::new(ProblemKind::KeyReused, error.to_string()),
-            SpoolError::Full { .. } => Problem::unavailable(error.to_string(), Duration::from_secs(5)),
+            SpoolError::Full { .. } | SpoolError::DiskFull { .. } => {
+                Problem::unavailable(error.to_string(), Duration::from_secs(5))
+            }
             other => Problem::new(ProblemKind::Unavailable, other.to_string()),
         }
     }

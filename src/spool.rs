@@ -148,7 +148,7 @@ impl Spool {
     /// Sets room aside for a batch of about `bytes`, before it is decoded.
     ///
     /// # Errors
-    /// [`SpoolError::Full`] or [`SpoolError::Failed`], if nothing can be accepted now.
+    /// [`SpoolError::Full`], [`SpoolError::DiskFull`] or [`SpoolError::Failed`], if nothing can be accepted now.
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, SpoolError> {
         match &*locked(&self.shared.refusing) {
             Some(why) => Err(SpoolError::Failed(why.clone())),

@@ -59,15 +59,16 @@ impl FolderLock {
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
         let line = format!("process {} since {}\n", std::process::id(), Timestamp::now());
-        file.set_len(0).and_then(|()| file.write_all(line.as_bytes())).map_err(io)?;
+        // A courtesy to who comes later; a full disk is no reason not to start.
+        let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
         Ok(FolderLock { _file: file })
     }
 }
 
 /// Makes the folder's own entry survive a crash of the machine: what is durable in it must be found again.
 fn sync_parent(folder: &Path) -> std::io::Result<()> {
-    let folder = folder.canonicalize()?;
-    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    // Asked of the operating system, which knows it also where a part of the path is a link.
+    File::open(folder.join(".."))?.sync_all()
 }
 
 #[cfg(test)]

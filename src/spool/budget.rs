@@ -96,7 +96,7 @@ impl Budget {
     fn allows(&self, state: &mut State, bytes: u64) -> Result<(), SpoolError> {
         let present = state.used.saturating_add(state.reserved);
         if present.saturating_add(bytes) > self.bytes_max {
-            return Err(SpoolError::Full { limit: "spool.bytes_max", present, allowed: self.bytes_max });
+            return Err(SpoolError::Full { present, allowed: self.bytes_max });
         }
         if state.sample.as_ref().is_none_or(|sample| sample.taken.elapsed() >= SAMPLE_AGE) {
             // A file system that cannot say how full it is does not stop the spool: its writes will.
@@ -109,7 +109,7 @@ impl Budget {
         let promised = state.reserved + state.used.saturating_sub(sample.used);
         let (free, kept) = (sample.room.free.saturating_sub(promised), floor.saturating_add(reserve));
         if free < kept.saturating_add(bytes) {
-            return Err(SpoolError::Full { limit: "spool.free_disk_floor", present: free, allowed: kept });
+            return Err(SpoolError::DiskFull { free, kept });
         }
         Ok(())
     }

@@ -44,15 +44,23 @@ pub struct Receipt {
 /// Why the spool does not take a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
-    /// A limit is reached.
-    #[error("{limit} is reached: {present} of {allowed} bytes")]
+    /// The spool has its bytes.
+    #[error("spool.bytes_max is reached: {present} of {allowed} bytes")]
     Full {
-        /// The key of the limit: `spool.bytes_max` or `spool.free_disk_floor`.
-        limit: &'static str,
-        /// How many bytes the spool has, or the disk has free.
+        /// How many bytes the spool has.
         present: u64,
-        /// How many bytes the spool may have, or the disk must keep free.
+        /// How many it may have.
         allowed: u64,
+    },
+    /// The disk has too little room.
+    #[error(
+        "spool.free_disk_floor is reached: {free} bytes of the disk are free, {kept} are kept for what was accepted"
+    )]
+    DiskFull {
+        /// How many bytes are free.
+        free: u64,
+        /// The floor, and the reserve for draining.
+        kept: u64,
     },
     /// A write or sync failed; nothing of the group is kept, and a new segment is being opened.
     #[error("the spool cannot write: {0}")]

@@ -144,6 +144,8 @@ impl QueryWorker {
 /// Takes the matches of a search until there are enough, or nobody wants them.
 struct Collector<'a> {
     ticket: &'a Ticket,
+    /// From when on what is there is enough: a shorter page in time is better than none.
+    hurry_at: Instant,
     rows_left: usize,
     bytes_left: usize,
     records: Vec<Records>,
@@ -155,8 +157,10 @@ struct Collector<'a> {
 impl<'a> Collector<'a> {
     fn new(limit: Option<usize>, bytes_max: usize, ticket: &'a Ticket) -> Collector<'a> {
         let rows_left = limit.unwrap_or(usize::MAX);
+        let now = Instant::now();
         Collector {
             ticket,
+            hurry_at: now + ticket.deadline.saturating_duration_since(now) / 2,
             rows_left,
             bytes_left: bytes_max,
             records: Vec::new(),
@@ -188,7 +192,8 @@ impl Sink for Collector<'_> {
         let taken = fitting.max(usize::from(self.records.is_empty())).min(self.rows_left);
         self.rows_left -= taken;
         self.bytes_left = self.bytes_left.saturating_sub(bytes / rows * taken);
-        self.full = taken < rows || self.rows_left == 0 || self.bytes_left == 0;
+        let late = Instant::now() >= self.hurry_at;
+        self.full = taken < rows || self.rows_left == 0 || self.bytes_left == 0 || late;
         if taken > 0 {
             self.records.push(if taken < rows { records.slice(0, taken) } else { records });
         }
@@ -243,6 +248,16 @@ mod tests {
         assert_eq!(collect(None, 1, &[5, 7]), (1, false), "one record is always taken");
         let (rows, finished) = collect(None, 8000, &[5, 7]);
         assert!((5..=8).contains(&rows) && !finished, "{rows} records of a kilobyte in eight");
+    }
+
+    #[test]
+    fn a_page_that_takes_long_ends_early() {
+        let ticket = ticket(Duration::from_millis(400));
+        let mut collector = Collector::new(None, 1 << 30, &ticket);
+        collector.hurry_at = Instant::now();
+        assert_eq!(collector.push(records(5)), ControlFlow::Break(()));
+        let page = collector.into_page().unwrap();
+        assert_eq!((page.records.len(), page.finished), (1, false));
     }
 
     #[test]

@@ -81,3 +81,33 @@ fn bodies_in_hand_are_bounded() {
         (again.status == 202).then_some(())
     });
 }
+
+#[test]
+fn a_connection_past_the_limit_is_told_so() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    let server = Server::start(&["--limits-connections", "2"]);
+    let address = server.url().strip_prefix("http://").unwrap();
+    let ask = |connection: &mut TcpStream, path: &str| {
+        connection.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = [0; 4096];
+        let length = connection.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let mut within: Vec<_> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for connection in &mut within {
+        assert!(ask(connection, "/health").starts_with("HTTP/1.1 200"));
+    }
+    let mut past = TcpStream::connect(address).unwrap();
+    assert!(ask(&mut past, "/health").starts_with("HTTP/1.1 200"), "the process lives");
+    let refused = ask(&mut past, "/logs").to_lowercase();
+    assert!(refused.starts_with("http/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    assert!(refused.contains("limits.connections is reached: 3 of 2 connections are open"), "{refused}");
+    assert!(refused.contains("connection: close"), "{refused}");
+    assert!(ask(&mut within[0], "/logs").starts_with("HTTP/1.1 200"));
+    drop(within);
+    wait_for("a place", || {
+        let mut next = TcpStream::connect(address).ok()?;
+        ask(&mut next, "/logs").starts_with("HTTP/1.1 200").then_some(())
+    });
+}

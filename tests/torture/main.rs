@@ -12,14 +12,19 @@
 #![allow(dead_code)]
 
 mod breakers;
+mod budget;
 mod context;
+mod count;
 mod damage;
 mod damage_harm;
+mod disk_full;
+mod flood;
 mod hand;
 mod judge;
 mod kill;
 mod ledger;
 mod load;
+mod many;
 mod mongo_fault;
 mod mongo_proxy;
 mod once;
@@ -33,6 +38,7 @@ mod store_down;
 mod table;
 mod target;
 mod time;
+mod volume;
 mod wire;
 
 /// What the other tests stand on too, which use more of it.
@@ -79,6 +85,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "damage", stores: EMBEDDED, run: damage::run },
     Scenario { name: "poison", stores: BOTH, run: poison::run },
     Scenario { name: "time", stores: BOTH, run: time::run },
+    Scenario { name: "disk-full", stores: BOTH, run: disk_full::run },
+    Scenario { name: "budget", stores: BOTH, run: budget::run },
+    Scenario { name: "many", stores: &[Store::Embedded], run: many::run },
 ];
 
 fn main() -> ExitCode {

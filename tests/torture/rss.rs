@@ -57,7 +57,7 @@ pub fn now(process: u32) -> Option<u64> {
 }
 
 /// The highest resident memory of a process since its start.
-fn highest(process: u32) -> Option<u64> {
+pub fn highest(process: u32) -> Option<u64> {
     field(&status(process)?, "VmHWM:")
 }
 

@@ -14,7 +14,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30
 
 /// How long the thread waits after a failure: at first, and at most.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Starts the thread; it ends when the engine is told to stop.
 pub(super) fn start(engine: Arc<Engine>) -> io::Result<JoinHandle<()>> {

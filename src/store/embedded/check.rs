@@ -17,7 +17,9 @@ pub(super) fn check(folders: &Folders, mode: Mode) -> Result<Checked, OpenError>
     let Ok(entries) = folders.files.list(&folders.root) else {
         return Ok(Checked::default());
     };
-    let Recovered { manifest, findings } = recovery::recover(folders, None, mode)?;
+    let Recovered { mut manifest, findings, .. } = recovery::recover(folders, None, mode)?;
+    // A server goes on without a manifest on a full disk; what says that it mends must have written it.
+    manifest.sync()?;
     let mut check = Check { folders, mode, manifest, seen: BlockSet::new(), checked: Checked::default() };
     check.checked.findings = findings;
     for entry in entries {

@@ -100,7 +100,7 @@ impl Engine {
             flushing: Vec::new(),
             segments: Arc::new(segments.collect()),
             known: current.covered.clone(),
-            durable: current.covered.clone(),
+            durable: recovered.durable,
             flush_requested: false,
             damage_found: false,
             stopping: false,

@@ -68,6 +68,8 @@ pub(super) struct ManifestFile {
     files: Arc<dyn Files>,
     folder: PathBuf,
     current: Manifest,
+    /// Whether `current` is what stands on disk.
+    committed: bool,
     /// Whether the last commit survives a crash of the machine.
     synced: bool,
 }
@@ -75,7 +77,12 @@ pub(super) struct ManifestFile {
 impl ManifestFile {
     /// Goes on from a manifest that was read, or built.
     pub(super) fn new(files: Arc<dyn Files>, folder: &Path, current: Manifest) -> ManifestFile {
-        ManifestFile { files, folder: folder.to_owned(), current, synced: true }
+        ManifestFile { files, folder: folder.to_owned(), current, committed: true, synced: true }
+    }
+
+    /// Goes on from a manifest that could not be written yet: [`ManifestFile::sync`] commits it first.
+    pub(super) fn uncommitted(files: Arc<dyn Files>, folder: &Path, current: Manifest) -> ManifestFile {
+        ManifestFile { committed: false, ..ManifestFile::new(files, folder, current) }
     }
 
     pub(super) fn current(&self) -> &Manifest {
@@ -98,12 +105,16 @@ impl ManifestFile {
             _ => self.files.rename(&unfinished, &self.folder.join(NAME))?,
         }
         self.current = next;
+        self.committed = true;
         self.synced = false;
         Ok(())
     }
 
-    /// Makes the last commit survive a crash of the machine.
+    /// Makes the current manifest survive a crash of the machine.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        if !self.committed {
+            self.commit(self.current.clone())?;
+        }
         if !self.synced {
             self.files.sync_folder(&self.folder)?;
             self.synced = true;

@@ -74,6 +74,8 @@ pub(super) enum Mode {
 /// A store as it is found, made whole, or as it would be.
 pub(super) struct Recovered {
     pub(super) manifest: ManifestFile,
+    /// The blocks that the manifest on disk covers: all that the current one does, unless that could not be written.
+    pub(super) durable: BlockSet,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -100,20 +102,42 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
         next.covered.retain_runs(|run| runs.contains(&run));
     }
     if mode == Mode::Check {
-        return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), findings });
+        let durable = next.covered.clone();
+        return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), durable, findings });
     }
-    let mut manifest = ManifestFile::new(files.clone(), &folders.root, found.clone().unwrap_or_default());
     // What was read from the previous manifest is put in the place of the last one again.
-    if !current || found.as_ref() != Some(&next) {
-        manifest.commit(next)?;
-    }
-    manifest.sync()?;
-    // Nobody reads yet, so what the manifest wants removed can go.
-    for name in &manifest.current().deleting {
-        files.remove(&folders.segments.join(name))?;
-    }
+    let (manifest, durable) = write_manifest(folders, found, current, next);
     findings.iter_mut().for_each(|finding| finding.mended = !finding.kind.is_note());
-    Ok(Recovered { manifest, findings })
+    Ok(Recovered { manifest, durable, findings })
+}
+
+/// Makes the manifest what recovery has found. A disk that is full now is no reason not to start: searches need no
+/// manifest on disk, and the next flush writes it.
+fn write_manifest(
+    folders: &Folders,
+    found: Option<Manifest>,
+    is_current: bool,
+    next: Manifest,
+) -> (ManifestFile, BlockSet) {
+    let (files, root) = (&folders.files, &folders.root);
+    let durable = next.covered.clone();
+    let mut manifest = if is_current && found.as_ref() == Some(&next) {
+        ManifestFile::new(files.clone(), root, next)
+    } else {
+        ManifestFile::uncommitted(files.clone(), root, next)
+    };
+    if let Err(error) = manifest.sync() {
+        log::error!(error:%; "the store's manifest cannot be written yet; it goes on with what it has found");
+        return (manifest, found.unwrap_or_default().covered);
+    }
+    // Nobody reads yet, so what the manifest wants removed can go; what cannot is left to the next start.
+    for name in &manifest.current().deleting {
+        let path = folders.segments.join(name);
+        if let Err(error) = files.remove(&path) {
+            log::warn!(file:% = path.display(), error:%; "cannot remove a segment that is no longer used");
+        }
+    }
+    (manifest, durable)
 }
 
 struct Recovery<'a> {

@@ -15,7 +15,8 @@ use super::testing::*;
 use super::{EmbeddedStore, compaction};
 use crate::batch::{Block, BlockId, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
-use crate::files::{Disk, Files};
+use crate::files::faulty::{ENOSPC, Fault, Faults};
+use crate::files::{Disk, Files, Operation};
 use crate::query::{Order, Query};
 use crate::store::{Sink, Store, StoreError};
 

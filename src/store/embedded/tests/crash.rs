@@ -241,3 +241,28 @@ fn a_segment_that_turns_out_damaged_never_fails_a_search() {
         }
     }
 }
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path(), 1);
+    let crashed = crash(folder.path());
+    store.write(&block(10, &rows(10, 10))).unwrap();
+    store.engine.flush().unwrap();
+    drop(store);
+    // A flush whose segment is there and whose commit is not.
+    copy_manifests(crashed.path(), folder.path());
+
+    let faults = Faults::default();
+    faults.add(Fault { operation: Operation::Create, within: "manifest", after: 0, times: 2, error: ENOSPC });
+    let store = open_in(&faults.over(disk()), folder.path(), &settings(), KEEP);
+    assert_eq!(stored(&store), (0..20).collect::<Vec<_>>(), "searches see what recovery found");
+    store.write(&block(10, &rows(10, 10))).unwrap();
+    assert_eq!(stored(&store).len(), 20, "the spool brings nothing twice");
+    assert!(!store.durable().contains(block(10, &rows(10, 10)).id), "what no manifest covers is not durable");
+    assert!(store.engine.settle(&mut store.engine.disk()).is_err());
+    store.engine.settle(&mut store.engine.disk()).unwrap();
+    assert!(store.durable().contains(block(10, &rows(10, 10)).id));
+    drop(store);
+    assert_whole(folder.path(), 20);
+}
