@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::manifest::ManifestFile;
 use super::memory::{Chunk, Memory};
 use super::metrics::Metrics;
-use super::reader::{OpenSegment, ReadError};
+use super::reader::ReadError;
 use super::recovery::{self, Folders, Mode};
 use super::salvage::{self, SalvageError, Salvaged};
 use super::search::Snapshot;
@@ -357,14 +357,14 @@ impl Engine {
     /// Whether a segment that could not be read is damaged for good.
     fn is_lost(&self, segment: &Segment) -> bool {
         self.cache.forget(&segment.info.name);
-        match OpenSegment::open(&*self.folders.files, &segment.path).and_then(|open| open.verify()) {
+        match self.cache.get(segment).and_then(|open| open.verify()) {
             Ok(()) => {
                 segment.mark_sound();
                 log::info!(file:% = segment.path.display(), records = segment.info.rows; "a segment can be read again");
                 false
             }
-            Err(ReadError::Unreadable(_) | ReadError::Io(_)) => false,
-            Err(ReadError::Damaged(_) | ReadError::TooNew(_)) => true,
+            Err(ReadError::Unreadable(_) | ReadError::Io(_) | ReadError::TooNew(_)) => false,
+            Err(ReadError::Damaged(_)) => true,
         }
     }
 
