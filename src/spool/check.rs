@@ -149,7 +149,7 @@ impl Check<'_> {
         let found = scan::scan(&**self.files, &segment.path, segment.number, segment.header.as_ref(), limit)?;
         let nonce_of = |found: &Found| if let Found::Block(header, _) = found { Some(header.nonce) } else { None };
         segment.nonce = segment.header.as_ref().map(|header| header.nonce).or_else(|| found.iter().find_map(nonce_of));
-        let whole = found.iter().rposition(|found| matches!(found, Found::Block(..))).map_or(0, |place| place + 1);
+        let torn_from = scan::torn_from(&found);
         for (place, found) in found.into_iter().enumerate() {
             match found {
                 Found::Block(header, _) if header.id.rows == 0 => {}
@@ -160,7 +160,7 @@ impl Check<'_> {
                         return Ok(());
                     }
                 }
-                Found::Bad(range, _) if last && limit.is_none() && place >= whole => self.torn(&segment, range)?,
+                Found::Bad(range, _) if last && limit.is_none() && place >= torn_from => self.torn(&segment, range)?,
                 Found::Bad(range, known) => {
                     let lost = known.as_ref().map_or_else(Loss::unknown, |header| loss(header.id));
                     self.damaged(&segment, range, "no whole block stands here", lost)?;

@@ -198,9 +198,9 @@ impl Reader<'_> {
         Ok(Predecessor { number: self.number, valid: bytes, abandoned })
     }
 
-    /// Cuts off what follows the last whole block, once a copy of it is safe.
+    /// Cuts off the end that is torn, once a copy of it is safe.
     fn cut_torn_end(&mut self, found: &mut Vec<Found>, nonce: u64) -> Option<Torn> {
-        let whole = found.iter().rposition(|found| matches!(found, Found::Block(..))).map_or(0, |last| last + 1);
+        let whole = scan::torn_from(found);
         // A damaged header alone is not what was being written: segments get their names when their headers are safe.
         let whole = whole + usize::from(matches!(found.get(whole), Some(Found::Bad(range, _)) if range.start == 0));
         let mut torn = found.drain(whole.min(found.len())..);

@@ -24,6 +24,18 @@ pub(super) enum Found {
     Bad(Range<u64>, Option<BlockHeader>),
 }
 
+/// Where the torn end begins in what was found in the last segment: behind the last whole block, and behind every block
+/// of an earlier commit group than the last one, as a group is written only when the one before it is acknowledged.
+pub(super) fn torn_from(found: &[Found]) -> usize {
+    let group = |found: &Found| match found {
+        Found::Block(header, _) | Found::Bad(_, Some(header)) => Some(header.group),
+        Found::Bad(_, None) => None,
+    };
+    let last = found.iter().filter_map(group).max();
+    let stays = |found: &Found| matches!(found, Found::Block(..)) || group(found).is_some_and(|it| Some(it) < last);
+    found.iter().rposition(stays).map_or(0, |place| place + 1)
+}
+
 /// What stands at the front of a segment.
 #[derive(Debug)]
 pub(super) enum HeaderState {

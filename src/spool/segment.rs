@@ -67,7 +67,8 @@
 //! # Recovery
 //! All segments are read in the order of their numbers; of each, no more than its successor's header says is valid.
 //! A block counts if both its checksums match and it names this segment, this offset and this nonce. At anything else
-//! the next block is looked for, page by page. If one follows, or a later segment exists, the bytes between are
+//! the next block is looked for, page by page. If one follows (or the header of one of a later commit group, which was
+//! not begun before this one was acknowledged), or a later segment exists, the bytes between are
 //! *damage*: they are copied to `quarantine/`, reported, and skipped. Else they are the *torn* end of what was being
 //! written when the power went: they are copied to `quarantine/`, synced, and cut off. Zeros to the end are a clean
 //! end. A group that had failed may come back once, if the process died before the next header was durable: the one

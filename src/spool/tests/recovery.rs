@@ -160,6 +160,20 @@ fn the_end_of_a_segment_that_is_not_the_last_is_damaged_not_torn() {
 }
 
 #[test]
+fn of_several_damaged_groups_at_the_end_only_the_last_can_be_torn() {
+    let (fixture, expected) = killed(3);
+    let file = std::fs::OpenOptions::new().write(true).open(only_segment(&fixture)).unwrap();
+    for block in 1..3 {
+        file.write_all_at(b"garbage", PAGE + block * BLOCK + 200).unwrap();
+    }
+    let spool = fixture.open();
+    assert_eq!(drain(&spool), expected[..1]);
+    assert_eq!(spool.status().lost_records, 1, "the second was acknowledged before the third was begun");
+    let endings: Vec<bool> = fixture.quarantine().iter().map(|copy| copy.to_str().unwrap().ends_with("torn")).collect();
+    assert_eq!(endings, [false, true]);
+}
+
+#[test]
 fn garbage_instead_of_any_file_is_never_fatal() {
     for ending in [".log", ".keys"] {
         let fixture = Fixture::new();
