@@ -15,7 +15,10 @@ pub fn query(data: &[u8]) {
                 // What is folded can begin an escape sequence that the text did not have, so it is a term of its own.
                 let folded = Term::new(term.text());
                 assert!(folded.matches(term.text()), "{folded:?} does not occur in itself");
-                assert_eq!(parse(&quoted), Ok(vec![folded]), "{quoted}");
+                // Quotes and escapes count too.
+                if quoted.len() <= super::parser::TERM_BYTES_MAX {
+                    assert_eq!(parse(&quoted), Ok(vec![folded]), "{quoted}");
+                }
             }
         }
         Err(error) => {
