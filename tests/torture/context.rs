@@ -36,8 +36,10 @@ impl Store {
 /// Why a scenario ended early.
 #[derive(Debug)]
 pub enum Stop {
-    /// What it needs cannot be had here.
+    /// What it needs cannot be had here, but could be.
     Skipped(String),
+    /// What it needs is not allowed on this machine.
+    Forbidden(String),
     /// It cannot go on: the server broke a promise.
     Failed(String),
 }
@@ -46,6 +48,11 @@ impl Stop {
     /// The server broke a promise.
     pub fn failed(why: impl Into<String>) -> Stop {
         Stop::Failed(why.into())
+    }
+
+    /// What is needed is not allowed on this machine.
+    pub fn forbidden(why: impl Into<String>) -> Stop {
+        Stop::Forbidden(why.into())
     }
 
     /// What is needed cannot be had here.

@@ -146,6 +146,7 @@ fn attack(scenario: &Scenario, store: Store, options: &Options, seed: u64, scrat
     let (mut outcome, mut skipped) = (std::mem::take(&mut context.outcome), None);
     match ended {
         Ok(Ok(whole)) => outcome = whole,
+        Ok(Err(Stop::Forbidden(why))) => skipped = Some(why),
         Ok(Err(Stop::Skipped(why))) if !needs_all() => skipped = Some(why),
         Ok(Err(Stop::Skipped(why))) => outcome.verdict.complain(format!("{why}, but CI needs it")),
         Ok(Err(Stop::Failed(why))) => outcome.verdict.complaints.insert(0, why),

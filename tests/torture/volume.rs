@@ -32,12 +32,12 @@ impl Volume {
     /// Mounts one of `bytes`, in a mount namespace of its own: as root, else as root of a user namespace.
     ///
     /// # Errors
-    /// [`Stop::Skipped`], where neither is allowed.
+    /// [`Stop::Forbidden`], where neither is allowed.
     pub fn mount(scratch: &Path, bytes: u64) -> Result<Volume, Stop> {
         let folder = scratch.join("volume");
         fs::create_dir_all(&folder).unwrap();
         let keeper = ["-m", "-rm"].into_iter().find_map(|how| Volume::keeper(how, &folder, bytes));
-        let keeper = keeper.ok_or_else(|| Stop::skipped("no small disk can be mounted here"))?;
+        let keeper = keeper.ok_or_else(|| Stop::forbidden("no small disk can be mounted here"))?;
         // Its namespace is entered by way of its root.
         let inside = folder.strip_prefix("/").expect("the temporary folder is absolute");
         let path = Path::new("/proc").join(keeper.id().to_string()).join("root").join(inside);
