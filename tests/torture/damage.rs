@@ -267,12 +267,10 @@ impl Reported {
             let message = entry["message"].as_str().unwrap_or_default();
             // The store says it in a field, the spool in the message.
             let of_spool = message.split_once("set aside from the spool: ").map(|(_, rest)| rest);
-            match entry["fields"]["lost"].as_str().or(of_spool) {
-                Some(lost) => match lost.split(' ').next().and_then(|count| count.parse::<u64>().ok()) {
-                    Some(count) => reported.records += count,
-                    None => reported.unknown = true,
-                },
-                None => {}
+            let Some(lost) = entry["fields"]["lost"].as_str().or(of_spool) else { continue };
+            match lost.split(' ').next().and_then(|count| count.parse::<u64>().ok()) {
+                Some(count) => reported.records += count,
+                None => reported.unknown = true,
             }
         }
         reported

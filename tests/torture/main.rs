@@ -8,8 +8,6 @@
 
 // Everything here is a test, also the helpers, which clippy cannot tell.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-// The scenarios do not use all of what they are offered yet.
-#![allow(dead_code)]
 
 mod breakers;
 mod budget;

@@ -13,7 +13,6 @@ use std::thread;
 use std::time::Duration;
 
 use rand::Rng;
-use serde_json::Value;
 
 use crate::context::{Context, Outcome, Stop, Store, words};
 use crate::hand::{metric, send, wait, walk};
@@ -179,10 +178,10 @@ fn outage(context: &mut Context, clock: &Clock) -> Result<(), Stop> {
         drained(&http)?;
         up.store(false, Ordering::Relaxed);
         send(&http, &ledger, BEFORE, 50)?;
-        wait("the breaker to open", Duration::from_secs(40), || state() != Value::from("closed"))?;
+        wait("the breaker to open", Duration::from_secs(40), || state() != "closed")?;
         clock.set(offset);
         up.store(true, Ordering::Relaxed);
-        wait("the breaker to close", Duration::from_secs(20), || state() == Value::from("closed"))?;
+        wait("the breaker to close", Duration::from_secs(20), || state() == "closed")?;
     }
     clock.set(0);
     let verdict = ledger.verify(&http)?;
