@@ -182,7 +182,7 @@ impl Breaker {
     /// Opens the breaker at once: the store is known to be unreachable.
     fn trip(&self, reason: &str) {
         let core = self.lock();
-        if let Phase::Closed = core.phase {
+        if let (Phase::Closed, false) = (core.phase, core.stopped) {
             core.signal.force();
             self.fail(core, reason, false);
         }
@@ -190,7 +190,8 @@ impl Breaker {
 
     fn settle(&self, generation: u64, verdict: Verdict<'_>) {
         let mut core = self.lock();
-        if core.generation != generation {
+        // Once the server stops, a store that is closed says nothing of the store itself.
+        if core.generation != generation || core.stopped {
             return;
         }
         match (core.phase, verdict) {

@@ -210,6 +210,15 @@ fn a_trip_opens_a_closed_breaker_only() {
 }
 
 #[test]
+fn once_stopped_it_stays_as_it_is() {
+    let breaker = breaker(&settings());
+    breaker.lock().stopped = true;
+    breaker.trip("the store is closed");
+    fail(&breaker, 3);
+    assert!(breaker.is_closed());
+}
+
+#[test]
 fn of_many_threads_just_one_probes() {
     let breaker = breaker(&BreakerSettings { backoff_min: Duration::from_millis(500), ..settings() });
     fail(&breaker, 3);
