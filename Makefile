@@ -18,7 +18,8 @@ run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
 test: ## Run every test of the workspace, on both stores
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-torture: ## Attack a running server for an hour and count what it lost; ARGS="--only kill --seed 7" narrows it
+torture: ## Cut the power, attack a running server for an hour, count what was lost; ARGS="--only kill --seed 7" narrows it
+	$(if $(ARGS),,SLUICE_POWER_CUTS=20 $(CARGO) test --release --locked --lib power_cut -- --nocapture)
 	$(CARGO) test --release --locked --test torture -- --full $(ARGS)
 
 lint: fmt clippy docs deny ## Check format, lints, docs and dependencies
