@@ -30,10 +30,11 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// The most memory that the server may take: what is in hand as body, as columns, and on its way into a segment; and
-    /// the memory tier, of which a flush makes a second and a third form.
+    /// The most memory that the server may take: what is in hand as body, as columns that double while they grow, and as
+    /// the block that is written; and the memory tier, of which a flush makes a second and a third form. It does not
+    /// depend on how long the flood lasts, nor on how many wait.
     fn memory_max(&self) -> u64 {
-        ((192 << 20) + 4 * self.inflight + self.spool_memory + 3 * self.tier_memory) as u64
+        ((256 << 20) + 6 * self.inflight + self.spool_memory + 3 * self.tier_memory) as u64
     }
 }
 
