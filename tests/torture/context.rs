@@ -36,9 +36,9 @@ impl Store {
 /// Why a scenario ended early.
 #[derive(Debug)]
 pub enum Stop {
-    /// What it needs cannot be had here, but could be.
+    /// The server that it needs cannot be had here.
     Skipped(String),
-    /// What it needs is not allowed on this machine.
+    /// What else it needs this machine does not have or does not allow.
     Forbidden(String),
     /// It cannot go on: the server broke a promise.
     Failed(String),
@@ -50,7 +50,7 @@ impl Stop {
         Stop::Failed(why.into())
     }
 
-    /// What is needed is not allowed on this machine.
+    /// This machine does not have or does not allow what is needed.
     pub fn forbidden(why: impl Into<String>) -> Stop {
         Stop::Forbidden(why.into())
     }

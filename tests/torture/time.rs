@@ -224,7 +224,7 @@ struct Clock {
 
 impl Clock {
     fn find(scratch: &Path) -> Result<Clock, Stop> {
-        let library = library().ok_or_else(|| Stop::skipped("faketime is not installed"))?;
+        let library = library().ok_or_else(|| Stop::forbidden("faketime is not installed"))?;
         let clock = Clock { library, file: scratch.join("clock"), writes: Cell::new(0) };
         clock.set(0);
         Ok(clock)
