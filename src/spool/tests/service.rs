@@ -147,9 +147,9 @@ fn a_failed_write_or_sync_fails_its_group_and_a_new_segment_takes_over() {
         let spool = fixture.open();
         let before = append(&spool, batch(1), None).unwrap();
         fixture.faults.fail(step, 1);
-        assert!(matches!(append(&spool, batch(2), None), Err(SpoolError::Failed(_))));
-        // Opening fails too, for a while: nothing is accepted.
+        // Opening the next segment fails too, for a while: nothing is accepted.
         fixture.faults.fail(Operation::SyncFolder, usize::MAX);
+        assert!(matches!(append(&spool, batch(2), None), Err(SpoolError::Failed(_))));
         eventually("it refuses", || spool.reserve(1).is_err());
         fixture.faults.heal();
         eventually("it writes again", || append(&spool, batch(3), None).is_ok());
