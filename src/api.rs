@@ -9,6 +9,7 @@ mod openapi;
 mod params;
 mod record;
 mod retrieve;
+mod selection;
 mod stall;
 mod status;
 mod write;

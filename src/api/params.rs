@@ -17,8 +17,9 @@ impl Pairs {
     /// Takes a query string apart.
     ///
     /// # Errors
-    /// A name that is not in `known`; the problem says the nearest one.
-    pub fn parse(query: &str, known: &[&str]) -> Result<Pairs, Problem> {
+    /// A name that is in none of the lists `known`; the problem says the nearest one.
+    pub fn parse(query: &str, known: &[&[&str]]) -> Result<Pairs, Problem> {
+        let known = known.concat();
         let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
             .map_err(|error| Problem::invalid_parameter(format!("the query string cannot be read: {error}")))?
             .into_inner();
@@ -29,7 +30,7 @@ impl Pairs {
             None => Ok(Pairs(pairs)),
             Some((unknown, _)) => {
                 let beside_q = pairs.iter().any(|(name, _)| name == "q");
-                Err(Problem::invalid_parameter(explain_unknown(unknown, known, beside_q)))
+                Err(Problem::invalid_parameter(explain_unknown(unknown, &known, beside_q)))
             }
         }
     }
@@ -128,10 +129,10 @@ mod tests {
             ("q=a&b", "%26"),
             ("q=a&limits=1", "did you mean `limit`?"),
         ] {
-            let problem = Pairs::parse(query, KNOWN).expect_err(query).to_string();
+            let problem = Pairs::parse(query, &[KNOWN]).expect_err(query).to_string();
             assert!(problem.contains(expected), "{query}: {problem}");
         }
-        let alone = Pairs::parse("b", KNOWN).unwrap_err().to_string();
+        let alone = Pairs::parse("b", &[KNOWN]).unwrap_err().to_string();
         assert!(!alone.contains("%26"), "{alone}");
         assert!(Pairs::parse("a=1", &[]).unwrap_err().to_string().contains("takes none"));
     }

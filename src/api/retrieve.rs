@@ -15,6 +15,7 @@ use sluice_model::Timestamp;
 pub(super) use self::request::Request;
 use super::encode::Format;
 use super::record::RecordSchema;
+use super::selection::SelectionParams;
 use crate::batch::Records;
 use crate::config::Settings;
 use crate::error::{Problem, ProblemBody};
@@ -42,12 +43,7 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
 #[utoipa::path(
     get, path = "/logs/retrieve", tag = "read",
     params(
-        ("startTime" = Option<String>, Query, description = "The first moment: RFC 3339, a number of s, ms, µs or ns since 1970, `now`, or how long ago, such as `-15m`. Alias: `start`", example = "2024-10-07T20:00:00Z"),
-        ("endTime" = Option<String>, Query, description = "The last moment, included; a date alone is that whole day. Alias: `end`", example = "2024-10-08T08:00:00Z"),
-        ("logLevel" = Option<Vec<String>>, Query, explode = true, description = "Records of this severity, by any of its names; several by comma or by repeating. Alias: `level`", example = json!(["WARNING"])),
-        ("minLevel" = Option<String>, Query, description = "Records of this severity or a graver one", example = "warn"),
-        ("service" = Option<Vec<String>>, Query, explode = true, description = "Records of this service; may repeat"),
-        ("q" = Option<String>, Query, description = "A query: words, \"quoted phrases\", `pre*`, `fuzzy~` and `/expressions/` in the message; `field:word`, `field=value`, `!=`, `<`, `<=`, `>`, `>=`, `=~`, `!~`, `field:*` and `field in (a, b)`; AND, OR, NOT and brackets. What stands side by side must all hold. At most 16 KiB and 64 terms", example = "level>=warn (timeout OR \"connection reset\") http.status>=500"),
+        SelectionParams,
         ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`", pattern = "^(desc|asc)$"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "How many records a page has at most: 1 to 10,000; 1,000 for JSON if absent, all for NDJSON and CSV. A page of more than 32 MiB ends earlier"),
         ("cursor" = Option<String>, Query, description = "Where to go on: taken, with all other parameters, from the `Link` of the page before"),

@@ -58,7 +58,8 @@ pub(super) async fn ready(
     ingest: web::Data<Ingest>,
     files: web::Data<Watched>,
 ) -> Result<HttpResponse, Problem> {
-    let reads = Pairs::parse(request.query_string(), &["for"])?.choice("for", &[("write", false), ("read", true)])?;
+    let reads =
+        Pairs::parse(request.query_string(), &[&["for"]])?.choice("for", &[("write", false), ("read", true)])?;
     let report = Ready::of(&spool, &workers, &ingest, &files);
     let ready = if reads == Some(true) { report.readable } else { report.writable };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

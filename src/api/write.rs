@@ -244,7 +244,7 @@ struct Wishes {
 
 impl Wishes {
     fn of(request: &HttpRequest) -> Result<Wishes, Problem> {
-        let pairs = Pairs::parse(request.query_string(), PARAMETERS)?;
+        let pairs = Pairs::parse(request.query_string(), &[PARAMETERS])?;
         let mut fields = FieldNames::default();
         for field in Field::ALL {
             let name = format!("{}_field", field.name());

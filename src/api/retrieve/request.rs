@@ -2,39 +2,21 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use sluice_model::{Severity, Timestamp};
-use xxhash_rust::xxh3::xxh3_128;
+use sluice_model::Timestamp;
 
 use crate::api::encode::{Field, Format};
 use crate::api::params::{Pairs, shown};
+use crate::api::selection;
 use crate::error::Problem;
-use crate::query::{Cursor, Edge, Filter, Order, Position, Query, SeveritySet, TimeRange, parse, parse_time};
+use crate::query::{Cursor, Filter, Order, Position, Query};
 
 /// How many records a page has at most.
 pub(in crate::api) const LIMIT_MAX: usize = 10_000;
 /// How many records a JSON page has if nothing is said.
 pub(in crate::api) const LIMIT_DEFAULT: usize = 1_000;
 
-const START: &[&str] = &["startTime", "start"];
-const END: &[&str] = &["endTime", "end"];
-const LEVEL: &[&str] = &["logLevel", "level"];
-
-/// The names of the parameters, and their aliases.
-const PARAMETERS: &[&str] = &[
-    "startTime",
-    "endTime",
-    "logLevel",
-    "minLevel",
-    "service",
-    "q",
-    "order",
-    "limit",
-    "cursor",
-    "fields",
-    "start",
-    "end",
-    "level",
-];
+/// The names of the parameters beside those of a selection.
+const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
 
 /// What one request asks for.
 #[derive(Debug)]
@@ -56,28 +38,20 @@ impl Request {
     /// # Errors
     /// A parameter is wrong, or no form is acceptable.
     pub fn parse(request: &HttpRequest, now: Timestamp) -> Result<Request, Problem> {
-        let pairs = Pairs::parse(request.query_string(), PARAMETERS)?;
+        let pairs = Pairs::parse(request.query_string(), &[selection::PARAMETERS, PARAMETERS])?;
         let format = Format::negotiate(request, fields(&pairs)?)?;
-        let hash = hash(&pairs);
+        let hash = selection::hash(&pairs);
         let order = pairs.choice("order", &[("desc", Order::Descending), ("asc", Order::Ascending)])?;
         let order = order.unwrap_or(Order::Descending);
         let cursor = match pairs.one("cursor")? {
             Some(text) => Some(resume(text, order, hash)?),
             None => None,
         };
-        let filter = Filter {
-            range: match cursor {
-                Some(cursor) => cursor.range,
-                None => range(&pairs, now)?,
-            },
-            severities: severities(&pairs)?,
-            services: pairs.all(&["service"]).map(str::to_owned).collect(),
-            ..Filter::default()
+        let range = match cursor {
+            Some(cursor) => cursor.range,
+            None => selection::range(&pairs, now)?,
         };
-        let filter = match pairs.one("q")? {
-            Some(q) => filter.and(&parse(q).map_err(|error| Problem::invalid_parameter(format!("q: {error}")))?),
-            None => filter,
-        };
+        let filter = selection::filter(&pairs, range)?;
         let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
         let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
         Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target: target(request) })
@@ -103,39 +77,6 @@ fn resume(text: &str, order: Order, hash: u128) -> Result<Cursor, Problem> {
     ))
 }
 
-fn range(pairs: &Pairs, now: Timestamp) -> Result<TimeRange, Problem> {
-    let moment = |names: &[&str], edge: Edge| match pairs.one_of(names)? {
-        None => Ok(None),
-        Some(text) => parse_time(text, now, edge).map(Some).map_err(|error| {
-            let name = names.first().copied().unwrap_or_default();
-            Problem::invalid_parameter(format!("{name}={}: {error}", shown(text)))
-        }),
-    };
-    let start = moment(START, Edge::Start)?.unwrap_or(TimeRange::ALL.start);
-    let end = moment(END, Edge::End)?.unwrap_or(TimeRange::ALL.end);
-    if start > end {
-        return Err(Problem::invalid_parameter(format!("startTime ({start}) is after endTime ({end})")));
-    }
-    Ok(TimeRange { start, end })
-}
-
-/// The severities that `logLevel` names, of those that `minLevel` leaves; more values of one are alternatives.
-fn severities(pairs: &Pairs) -> Result<SeveritySet, Problem> {
-    let read = |name: &str, value: &str| {
-        value.trim().parse::<Severity>().map_err(|error| Problem::invalid_parameter(format!("{name}: {error}")))
-    };
-    let mut named = None;
-    for value in pairs.all(LEVEL).flat_map(|list| list.split(',')) {
-        named = Some(named.unwrap_or(SeveritySet::NONE).with(read("logLevel", value)?));
-    }
-    let mut lowest = None;
-    for value in pairs.all(&["minLevel"]) {
-        let severity = read("minLevel", value)?;
-        lowest = Some(lowest.map_or(severity, |lowest| severity.min(lowest)));
-    }
-    Ok(named.unwrap_or(SeveritySet::ALL).and(lowest.map_or(SeveritySet::ALL, SeveritySet::at_least)))
-}
-
 fn limit(pairs: &Pairs) -> Result<Option<usize>, Problem> {
     let Some(text) = pairs.one("limit")? else { return Ok(None) };
     match text.parse::<usize>() {
@@ -154,21 +95,6 @@ fn fields(pairs: &Pairs) -> Result<Option<Vec<Field>>, Problem> {
     Ok(Some(fields))
 }
 
-/// A hash of the conditions as they were written, so that what is relative stays the same from page to page.
-fn hash(pairs: &Pairs) -> u128 {
-    let mut text = Vec::new();
-    for names in [START, END, LEVEL, &["minLevel"], &["service"], &["q"]] {
-        let mut values: Vec<&str> = pairs.all(names).collect();
-        values.sort_unstable();
-        text.extend(values.len().to_be_bytes());
-        for value in values {
-            text.extend(value.len().to_be_bytes());
-            text.extend(value.as_bytes());
-        }
-    }
-    xxh3_128(&text)
-}
-
 /// The request's own path and parameters, but for the cursor.
 fn target(request: &HttpRequest) -> String {
     let kept: Vec<&str> = request
@@ -185,9 +111,10 @@ fn target(request: &HttpRequest) -> String {
 mod tests {
     use actix_web::test::TestRequest;
     use proptest::prelude::*;
-    use sluice_model::RecordId;
+    use sluice_model::{RecordId, Severity};
 
     use super::*;
+    use crate::query::SeveritySet;
 
     fn read(query: &str) -> Result<Request, Problem> {
         let request = TestRequest::get().uri(&format!("/logs/retrieve?{query}")).to_http_request();
