@@ -23,6 +23,7 @@ mod known;
 mod manifest;
 mod memory;
 mod metrics;
+mod order;
 mod reader;
 mod recovery;
 mod retention;
@@ -34,6 +35,7 @@ mod segment;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod tokens;
 mod writer;
 

@@ -26,6 +26,7 @@ use sluice_model::{RecordId, RunId, Severity};
 
 use super::seal::{Seal, Tail};
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
+use super::timestamps;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
 use crate::files::{Access, File, Files};
 use crate::query::Columns;
@@ -33,12 +34,15 @@ use crate::query::Columns;
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
 pub(super) const SEQUENCE: usize = 1;
-const TIMESTAMP: usize = 2;
+pub(super) const TIMESTAMP: usize = 2;
 const SEVERITY: usize = 3;
 const LEVEL: usize = 4;
 const SERVICE: usize = 5;
 const MESSAGE: usize = 6;
 const OVERFLOW: usize = 7;
+
+/// The name of that column, by which it is found among those that were read.
+const TIMESTAMP_NAME: &str = "timestamp";
 
 /// The columns that every segment has: ids first, attributes after them.
 static FIXED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -250,7 +254,8 @@ impl OpenSegment {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
         let schema = Arc::new(self.metadata.schema().project(wanted)?);
         let read = self.read(group, rows, mask, &schema)?;
-        let mut found = schema.fields().iter().cloned().zip(read.columns().iter().cloned());
+        let fields = read.schema_ref().fields();
+        let mut found = fields.iter().cloned().zip(read.columns().iter().cloned());
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
             let found = if wanted.contains(&column) { found.next() } else { None };
             found.unwrap_or_else(|| (field, filler(column, read.num_rows())))
@@ -285,6 +290,10 @@ impl OpenSegment {
             let columns = match batches.len() {
                 1 => batches.swap_remove(0),
                 _ => concat_batches(schema, &batches)?,
+            };
+            let columns = match columns.schema_ref().index_of(TIMESTAMP_NAME) {
+                Ok(place) => timestamps::to_nanos(&columns, place)?,
+                Err(_) => columns,
             };
             if columns.num_rows() == expected {
                 Ok(columns)

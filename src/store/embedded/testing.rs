@@ -138,9 +138,9 @@ pub(super) fn search(store: &EmbeddedStore, query: &Query) -> Collect {
 /// Makes a segment one of the next format, with a seal that is right.
 pub(super) fn make_newer(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
-    let mark = b"{\"format\":2,";
+    let mark = b"{\"format\":3,";
     let place = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
-    bytes[place + mark.len() - 2] = b'3';
+    bytes[place + mark.len() - 2] = b'4';
     let end = bytes.len() - 8;
     let footer = end - u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
     let checksum = crc32c::crc32c(&bytes[footer..]).to_le_bytes();

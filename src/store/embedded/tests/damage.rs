@@ -144,33 +144,44 @@ fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
     super::super::testing::make_newer(&path);
     fs::remove_file(folder.path().join("manifest")).unwrap();
     let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
-    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 3, .. })));
+    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 4, .. })));
     assert!(path.exists());
 }
 
 #[test]
-fn a_store_of_format_1_is_read_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
-    for name in [
-        "manifest",
-        "segments/2024-10-07/01a1feb3a114cb45e1e8.parquet",
-        "segments/2024-10-07/01a1feb3a12b7ec8888c.parquet",
-    ] {
-        let target = folder.path().join(name);
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(fixture.join("store").join(name), target).unwrap();
+fn stores_of_older_formats_are_read_as_they_are() {
+    for format in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"));
+        let old = copy(&fixture.join("store"), folder.path());
+        let expected = fs::read_to_string(fixture.join("records.ndjson")).unwrap();
+        let store = open(folder.path());
+        assert_eq!(search(&store, &everything()).json(), expected.lines().collect::<Vec<_>>());
+        store.write(&block(0, &rows(0, 10))).unwrap();
+        store.engine.flush().unwrap();
+        drop(store);
+        assert_eq!(stored(&open(folder.path())).len(), expected.lines().count() + 10);
+        for path in old.iter().filter(|path| path.extension().is_some()) {
+            let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
+            let fault = inspection.damage.map(|damage| damage.finding(path).what);
+            assert_eq!((fault, inspection.format), (None, Some(format)));
+        }
     }
-    let expected = fs::read_to_string(fixture.join("records.ndjson")).unwrap();
-    let store = open(folder.path());
-    assert_eq!(search(&store, &everything()).json(), expected.lines().collect::<Vec<_>>());
-    store.write(&block(0, &rows(0, 10))).unwrap();
-    store.engine.flush().unwrap();
-    drop(store);
-    assert_eq!(stored(&open(folder.path())).len(), 50);
-    for path in segments(folder.path()).iter().filter(|path| path.to_string_lossy().contains("2024-10-07")) {
-        let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
-        let fault = inspection.damage.map(|damage| damage.finding(path).what);
-        assert_eq!((fault, inspection.format), (None, Some(1)));
+}
+
+/// Copies the files of a folder and those below it, but for the manifest before the last; gives their new paths.
+fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
+    fs::create_dir_all(to).unwrap();
+    let mut copied = Vec::new();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copied.extend(copy(&entry.path(), &target));
+        } else if entry.file_name() != "manifest.previous" {
+            fs::copy(entry.path(), &target).unwrap();
+            copied.push(target);
+        }
     }
+    copied
 }
