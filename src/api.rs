@@ -2,6 +2,7 @@
 
 mod body;
 mod connections;
+mod context;
 mod encode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -12,6 +13,7 @@ mod retrieve;
 mod selection;
 mod stall;
 mod status;
+mod tail;
 mod write;
 
 use actix_web::http::Method;
@@ -23,6 +25,7 @@ use crate::error::{Problem, ProblemKind};
 use crate::files::Watched;
 use crate::ingest::Ingest;
 use crate::spool::Spool;
+use crate::tail::Tails;
 use crate::telemetry::Metrics;
 use crate::worker::{Reader, Workers};
 
@@ -38,6 +41,8 @@ pub struct Parts {
     pub reader: web::Data<Reader>,
     /// The spool, for its state.
     pub spool: web::Data<Spool>,
+    /// The live tails.
+    pub tails: web::Data<Tails>,
     /// The workers, for their state.
     pub workers: web::Data<Workers>,
     /// The configuration.
@@ -51,12 +56,16 @@ pub struct Parts {
 /// Ids have 26 characters of Crockford's base32, in either case.
 const ID_PATH: &str = "/logs/{id:[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}}";
 
+/// The neighbours of the record with an id.
+const CONTEXT_PATH: &str = "/logs/{id:[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}}/context";
+
 /// Adds all paths to an application.
 pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
     routes
         .app_data(parts.ingest.clone())
         .app_data(parts.reader.clone())
         .app_data(parts.spool.clone())
+        .app_data(parts.tails.clone())
         .app_data(parts.workers.clone())
         .app_data(parts.settings.clone())
         .app_data(parts.files.clone())
@@ -74,6 +83,8 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         )
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
+        .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
+        .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));
 }

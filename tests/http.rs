@@ -1,9 +1,11 @@
 //! The HTTP API of the real server: every body once, word for word.
 
+mod context;
 mod errors;
 mod limits;
 mod reading;
 mod status;
+mod tail;
 mod writing;
 
 use crate::support::http::Answer;
