@@ -3,6 +3,7 @@
 mod body;
 mod connections;
 mod encode;
+mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod openapi;
@@ -12,6 +13,8 @@ mod retrieve;
 mod selection;
 mod stall;
 mod status;
+mod stream;
+mod windows;
 mod write;
 
 use actix_web::http::Method;
@@ -20,7 +23,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard
 
 use crate::config::Settings;
 use crate::error::{Problem, ProblemKind};
-use crate::files::Watched;
+use crate::files::{Scratch, Watched};
 use crate::ingest::Ingest;
 use crate::spool::Spool;
 use crate::telemetry::Metrics;
@@ -28,6 +31,7 @@ use crate::worker::{Reader, Workers};
 
 pub use connections::{Connections, refuse_past_limit};
 pub use stall::limit_stall;
+pub use stream::Streams;
 
 /// What the handlers need; each names the parts that it uses.
 #[derive(Clone)]
@@ -46,6 +50,10 @@ pub struct Parts {
     pub files: web::Data<Watched>,
     /// The metrics.
     pub metrics: web::Data<Metrics>,
+    /// The places of long answers.
+    pub streams: web::Data<Streams>,
+    /// Where temporary files go.
+    pub scratch: web::Data<Scratch>,
 }
 
 /// Ids have 26 characters of Crockford's base32, in either case.
@@ -61,6 +69,8 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .app_data(parts.settings.clone())
         .app_data(parts.files.clone())
         .app_data(parts.metrics.clone())
+        .app_data(parts.streams.clone())
+        .app_data(parts.scratch.clone())
         .service(resource("/", &[GET]).route(get().to(status::index)))
         .service(resource("/health", &[GET]).route(get().to(status::health)))
         .service(resource("/ready", &[GET]).route(get().to(status::ready)))
@@ -73,6 +83,8 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
             resource("/logs", &[GET, POST]).route(web::post().to(write::records)).route(get().to(retrieve::retrieve)),
         )
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
+        .service(resource("/logs/export", &[GET]).route(get().to(export::export)))
+        .service(resource("/logs/query", &[POST]).route(web::post().to(retrieve::query::query)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));

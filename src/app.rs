@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::api::{self, Connections};
 use crate::config::{Settings, StoreTarget};
-use crate::files::{Disk, Files, Watched};
+use crate::files::{Disk, Files, Scratch, Watched};
 use crate::ingest::Ingest;
 use crate::spool::{Spool, SpoolError};
 use crate::store::Store;
@@ -99,6 +99,9 @@ impl App {
         let dead_letters = settings.data_dir.join("dead-letter");
         let workers = Arc::new(Workers::start(&spool, &store, sections, &files, &dead_letters, &mut registry)?);
         sync_entries(&*files, &settings.data_dir)?;
+        let scratch = settings.data_dir.join("tmp");
+        let scratch = Scratch::open(files.clone(), &scratch)
+            .map_err(|error| LockError::Io { folder: scratch.display().to_string(), error })?;
         let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
         let parts = api::Parts {
             ingest: web::Data::new(ingest),
@@ -108,6 +111,8 @@ impl App {
             settings: web::Data::new(settings.clone()),
             files: web::Data::from(watched),
             metrics: web::Data::new(Metrics::new(registry)),
+            scratch: web::Data::new(scratch),
+            streams: web::Data::new(api::Streams::new(settings.query.exports_max)),
         };
         let server = serve(listener, settings, parts)?;
         Ok(App { address, server, spool, workers, store, shutdown_timeout: settings.shutdown_timeout, _lock: lock })

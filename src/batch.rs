@@ -132,6 +132,11 @@ impl LogBatch {
         self.columns.column(TIMESTAMP).as_primitive::<TimestampNanosecondType>().values()
     }
 
+    /// The same as a column, of the type `timestamp` (ns, UTC).
+    pub fn timestamp_column(&self) -> ArrayRef {
+        self.columns.column(TIMESTAMP).clone()
+    }
+
     /// OpenTelemetry's severity numbers.
     pub fn severities(&self) -> &[u8] {
         self.columns.column(SEVERITY).as_primitive::<UInt8Type>().values()
