@@ -1,7 +1,9 @@
 //! The HTTP API of the real server: every body once, word for word.
 
 mod errors;
+mod export;
 mod limits;
+mod query;
 mod reading;
 mod status;
 mod writing;
