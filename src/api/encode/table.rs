@@ -91,7 +91,7 @@ pub(in crate::api) struct TableWriter {
 }
 
 enum Output {
-    Arrow(StreamWriter<Vec<u8>>),
+    Arrow(Box<StreamWriter<Vec<u8>>>),
     Parquet(Box<ArrowWriter<Vec<u8>>>),
 }
 
@@ -102,7 +102,7 @@ impl TableWriter {
     /// [`TableError`] never for a table made here.
     pub fn arrow(table: Table) -> Result<TableWriter, TableError> {
         let writer = StreamWriter::try_new(Vec::new(), &table.schema)?;
-        Ok(TableWriter { table, output: Output::Arrow(writer) })
+        Ok(TableWriter { table, output: Output::Arrow(Box::new(writer)) })
     }
 
     /// Begins a Parquet file, whose row groups are written as they fill.
