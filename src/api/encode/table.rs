@@ -181,3 +181,31 @@ fn properties(table: &Table) -> WriterProperties {
     }
     properties.build()
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_model::{RecordId, Severity, Timestamp};
+
+    use super::*;
+    use crate::batch::LogBatchBuilder;
+
+    #[test]
+    fn row_groups_go_out_as_they_fill() {
+        let mut writer = TableWriter::parquet(Table::new(None)).unwrap();
+        let (mut out, mut sizes) = (Vec::new(), Vec::new());
+        for window in 0..4_u64 {
+            let mut builder = LogBatchBuilder::new();
+            for row in 0..50_000_u64 {
+                let message = format!("{:x}", ((window << 32) | row).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                builder.commit(Timestamp::from_nanos(row as i64), Severity::Info, "INFO", "s", &message);
+            }
+            let first = RecordId::from_u128(u128::from(window * 50_000));
+            writer.write(&Records::numbered(first, builder.finish()), &mut out).unwrap();
+            sizes.push(out.len());
+        }
+        let before = out.len();
+        writer.finish(&mut out).unwrap();
+        assert!(sizes[1] < 1000 && sizes[2] > 100_000, "the first group is full in the third window: {sizes:?}");
+        assert!(out.len() > before && out.ends_with(b"PAR1"));
+    }
+}

@@ -154,3 +154,46 @@ impl Finished {
         Ok(part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_model::{RecordId, Severity, Timestamp};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::batch::LogBatchBuilder;
+    use crate::files::{Disk, Scratch};
+
+    #[test]
+    fn a_database_begins_as_said_and_its_file_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(Arc::new(Disk), folder.path()).unwrap();
+        let places = Arc::new(Semaphore::new(1));
+        let begin = || {
+            let place = places.clone().try_acquire_owned().unwrap();
+            Database::create(scratch.file("sqlite").unwrap(), None, place).unwrap()
+        };
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut builder = LogBatchBuilder::new();
+        (0..20_000).for_each(|nanos| {
+            builder.commit(Timestamp::from_nanos(nanos), Severity::Info, "INFO", "", &"x".repeat(1000));
+        });
+        let records = Records::numbered(RecordId::from_u128(1), builder.finish());
+
+        let database = begin();
+        database.insert(&records).unwrap();
+        let written = std::fs::metadata(database.file.path()).unwrap().len();
+        assert!(written > 8 << 20, "what does not fit the cache is in the file: {written}");
+        drop(database);
+        assert_eq!((files(), places.available_permits()), (0, 1), "given up");
+
+        let database = begin();
+        database.insert(&records).unwrap();
+        let finished = database.finish().unwrap();
+        assert_eq!((files(), places.available_permits()), (0, 0), "it has no name any more");
+        assert_eq!(finished.read(0, HEAD.len()).unwrap(), HEAD);
+        assert_eq!(finished.read(finished.bytes() - 5, 100).unwrap().len(), 5);
+        drop(finished);
+        assert_eq!(places.available_permits(), 1);
+    }
+}

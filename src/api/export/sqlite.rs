@@ -250,3 +250,30 @@ impl Signs {
         Ok(part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_out_as_a_sign_is_not_sent_again() {
+        let file = Bytes::from([&HEAD[..], b"rest"].concat());
+        for sent in [0, 1, HEAD.len()] {
+            let mut signs = Signs { sent, ..Signs::new() };
+            assert_eq!(signs.cut(file.clone()).unwrap(), file.slice(sent..));
+            assert_eq!(signs.cut(file.clone()).unwrap(), file, "only the first part begins the file");
+        }
+        let mut signs = Signs { sent: 1, ..Signs::new() };
+        assert!(matches!(signs.cut(Bytes::from_static(b"other")), Err(SqliteError::OtherHead)));
+    }
+
+    #[actix_web::test]
+    async fn signs_are_the_first_bytes_and_end_with_them() {
+        let mut signs = Signs::new();
+        assert_eq!(signs.next().await, &HEAD[..1]);
+        assert_eq!(signs.sent, 1);
+        signs.sent = HEAD.len();
+        let none = tokio::time::timeout(SIGN_WAIT * 2, signs.next()).await;
+        assert!(none.is_err(), "there are no more");
+    }
+}
