@@ -35,7 +35,7 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
-pub use json::RowWriter;
+pub use json::{AttributeReader, RowWriter};
 pub(crate) use json::{overflow_member, write_json_text};
 
 /// How many attributes of a batch or segment get a column of their own; the rest stand in `overflow`.
@@ -131,6 +131,11 @@ impl LogBatch {
     /// Nanoseconds since the epoch, a value for each record.
     pub fn timestamps(&self) -> &[i64] {
         self.columns.column(TIMESTAMP).as_primitive::<TimestampNanosecondType>().values()
+    }
+
+    /// The same as a column, of the type `timestamp` (ns, UTC).
+    pub fn timestamp_column(&self) -> ArrayRef {
+        self.columns.column(TIMESTAMP).clone()
     }
 
     /// OpenTelemetry's severity numbers.

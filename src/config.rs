@@ -158,6 +158,8 @@ pub struct QuerySettings {
     pub barrier_timeout: Duration,
     /// How long a streaming answer waits for a client that does not read.
     pub stall_timeout: Duration,
+    /// How many exports run at a time.
+    pub exports_max: usize,
 }
 
 /// The section `[tail]`.
@@ -309,6 +311,7 @@ fn query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         timeout: layers.period("query.timeout")?,
         barrier_timeout: layers.period("query.barrier_timeout")?,
         stall_timeout: layers.period("query.stall_timeout")?,
+        exports_max: layers.number("query.exports_max", 1..=1000)?,
     })
 }
 

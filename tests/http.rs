@@ -2,7 +2,9 @@
 
 mod context;
 mod errors;
+mod export;
 mod limits;
+mod query;
 mod reading;
 mod status;
 mod tail;

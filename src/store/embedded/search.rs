@@ -27,7 +27,7 @@ use crate::query::{Columns, Expr, Filter, Order, Position, Query, TimeRange, Ver
 use crate::store::{Sink, StoreError};
 
 /// How many positions a page has at most.
-const PAGE_ROWS: usize = 32 << 10;
+const PAGE_ROWS: usize = 64 << 10;
 
 /// A page has no more positions than so many sources have rows: where segments are many and tiny, as those of old days
 /// are, a long answer would have to open all of them before its first record.
@@ -123,7 +123,7 @@ fn search_page(
     let matches = find(&sources, cache, rest, page)?;
     let mut start = 0;
     while let Some(few) = matches.get(start..).filter(|few| !few.is_empty()) {
-        let few = few.get(..fetch::rows_at_once(&sources, few)).unwrap_or(few);
+        let few = few.get(..fetch::rows_at_once(&sources, few, page)).unwrap_or(few);
         let records = fetch::fetch(&sources, cache, few).map_err(|error| match error {
             FetchError::Read(segment, error) => Failure::of(&segment, error),
             FetchError::Batch(error) => Failure::Store(StoreError::Bug(error.to_string())),
