@@ -1,0 +1,66 @@
+//! How many rows of a row group have what: written with it, so that many questions need no look at its columns.
+
+use std::collections::BTreeMap;
+
+use arrow_array::{Array, StringArray};
+use sluice_model::Severity;
+
+use super::segment::GroupCounts;
+use crate::batch::LogBatch;
+use crate::stats::Counted;
+
+/// How many pairs of service and severity are counted at most; where there are more, none is.
+const LEVELS_MAX: usize = 256;
+/// How many bytes their services have at most.
+const SERVICES_BYTES_MAX: usize = 16 << 10;
+
+/// Counts the rows of a group.
+pub(super) fn of(logs: &LogBatch) -> GroupCounts {
+    GroupCounts {
+        levels: levels(logs),
+        services: not_empty(logs.services()),
+        messages: not_empty(logs.messages()),
+        // A row group's rows are counted by u32.
+        attributes: logs.attributes().map(|(_, column)| (column.len() - column.null_count()) as u32).collect(),
+    }
+}
+
+fn not_empty(texts: &StringArray) -> u32 {
+    texts.value_offsets().windows(2).filter(|pair| pair.first() != pair.last()).count() as u32
+}
+
+fn levels(logs: &LogBatch) -> Vec<(String, u8, u32)> {
+    let mut counts: BTreeMap<(&str, u8), u32> = BTreeMap::new();
+    // Rows are sorted by service, so most runs of one service and severity are long.
+    let mut run: Option<((&str, u8), u32)> = None;
+    for (service, severity) in logs.services().iter().flatten().zip(logs.severities()) {
+        match &mut run {
+            Some((key, rows)) if *key == (service, *severity) => *rows += 1,
+            _ => {
+                if let Some((key, rows)) = run.replace(((service, *severity), 1)) {
+                    *counts.entry(key).or_default() += rows;
+                }
+                if counts.len() > LEVELS_MAX {
+                    return Vec::new();
+                }
+            }
+        }
+    }
+    if let Some((key, rows)) = run {
+        *counts.entry(key).or_default() += rows;
+    }
+    let bytes: usize = counts.keys().map(|(service, _)| service.len()).sum();
+    if counts.len() > LEVELS_MAX || bytes > SERVICES_BYTES_MAX {
+        return Vec::new();
+    }
+    counts.into_iter().map(|((service, severity), rows)| (service.to_owned(), severity, rows)).collect()
+}
+
+/// The counts by service and severity, as a tally takes them.
+pub(super) fn counted(counts: &GroupCounts) -> Vec<Counted> {
+    let counted = counts.levels.iter().filter_map(|(service, severity, rows)| {
+        let severity = Severity::from_number(*severity)?;
+        Some(Counted { service: service.clone(), severity, rows: u64::from(*rows) })
+    });
+    counted.collect()
+}
