@@ -8,7 +8,7 @@ use actix_web::http::header::{Accept, Header};
 use crate::batch::{Records, RowWriter};
 use crate::error::Problem;
 
-pub(super) use csv::Field;
+pub(super) use csv::{Field, write_cell as write_csv_cell};
 
 /// In which form records are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
