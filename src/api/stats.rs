@@ -9,8 +9,8 @@ use serde::Serialize;
 use sluice_model::Timestamp;
 use utoipa::ToSchema;
 
-pub(super) use self::request::number;
 use self::request::Request;
+pub(super) use self::request::number;
 use self::table::Form;
 use super::params::Pairs;
 use super::retrieve::tell_incomplete;

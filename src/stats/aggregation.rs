@@ -101,9 +101,7 @@ impl GroupField {
             "service" => GroupField::Service,
             "message" => GroupField::Message,
             "id" => GroupField::Id,
-            name => {
-                GroupField::Attribute(name.strip_prefix(crate::batch::ATTRIBUTE_PREFIX).unwrap_or(name).to_owned())
-            }
+            name => GroupField::Attribute(name.strip_prefix(crate::batch::ATTRIBUTE_PREFIX).unwrap_or(name).to_owned()),
         }
     }
 

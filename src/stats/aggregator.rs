@@ -151,8 +151,7 @@ impl Aggregator {
     fn measure(&mut self, records: &Records, rows: &Rows, mut combined: Combined, places: &[usize]) {
         // Two combinations may be one group, where equal numbers are written in two ways.
         let mut firsts: HashMap<usize, u32, Fast> = HashMap::default();
-        let first_of: Vec<u32> =
-            (0..).zip(places).map(|(code, place)| *firsts.entry(*place).or_insert(code)).collect();
+        let first_of: Vec<u32> = (0..).zip(places).map(|(code, place)| *firsts.entry(*place).or_insert(code)).collect();
         if firsts.len() < places.len() {
             combined.codes.iter_mut().for_each(|code| *code = first_of.get(*code as usize).copied().unwrap_or(*code));
         }

@@ -72,9 +72,8 @@ impl<'a> Cell<'a> {
             Cell::Bool(value) => Value::Bool(*value),
             Cell::Int(value) => Value::Int((*value).into()),
             Cell::Float(value) => Value::of_float(*value),
-            Cell::Number(json) => {
-                Decimal::parse(json).map_or_else(|| Value::Number(json.as_ref().into()), |number| Value::of_decimal(&number))
-            }
+            Cell::Number(json) => Decimal::parse(json)
+                .map_or_else(|| Value::Number(json.as_ref().into()), |number| Value::of_decimal(&number)),
             Cell::Text(text) => Value::Text(text.as_ref().into()),
             Cell::Severity(number) => Value::Severity(Severity::from_number(*number).unwrap_or(Severity::Info)),
             Cell::Time(nanos) => Value::Time(Timestamp::from_nanos(*nanos)),
@@ -260,7 +259,10 @@ mod tests {
             (vec![Cell::Float(1e300), number("10e299")], "1e+300"),
             (vec![number("1e400"), number("10.0e399")], "1e400"),
             (vec![number("18446744073709551616")], "18446744073709551616"),
-            (vec![number("-0.12345678901234567890123"), number("-1.2345678901234567890123e-1")], "-1.2345678901234567890123e-1"),
+            (
+                vec![number("-0.12345678901234567890123"), number("-1.2345678901234567890123e-1")],
+                "-1.2345678901234567890123e-1",
+            ),
         ] {
             for cell in &same {
                 assert_eq!(encoded(cell), encoded(&same[0]), "{cell:?}");
@@ -287,7 +289,8 @@ mod tests {
     #[test]
     fn values_are_ordered_by_kind_and_then_by_themselves() {
         let ascending = [
-            "-1e400", "-3", "0.5", "1", "1.5", "2", "1e400", "\"\"", "\"10\"", "\"9\"", "false", "true", "[1]", "{}", "null",
+            "-1e400", "-3", "0.5", "1", "1.5", "2", "1e400", "\"\"", "\"10\"", "\"9\"", "false", "true", "[1]", "{}",
+            "null",
         ];
         let values: Vec<Value> = ascending.iter().map(|json| Cell::of_json(json).value()).collect();
         for (left, a) in values.iter().enumerate() {

@@ -252,12 +252,7 @@ fn of_overflow<'a>(name: &str, logs: &'a LogBatch, rows: &Rows, coded: &mut Code
 }
 
 /// Calls `visit` with each row's place and the JSON of its attribute, where that stands in the overflow.
-pub(super) fn each_in_overflow<'a>(
-    name: &str,
-    logs: &'a LogBatch,
-    rows: &Rows,
-    mut visit: impl FnMut(usize, &'a str),
-) {
+pub(super) fn each_in_overflow<'a>(name: &str, logs: &'a LogBatch, rows: &Rows, mut visit: impl FnMut(usize, &'a str)) {
     let overflow = logs.overflow();
     if overflow.null_count() == overflow.len() {
         return;

@@ -84,8 +84,7 @@ fn keep_top(aggregator: &mut Aggregator) -> Option<Others> {
     if totals.len() <= top {
         return None;
     }
-    let computed: Vec<Value> =
-        totals.iter().map(|total| value(first, total.records, total.state.as_ref())).collect();
+    let computed: Vec<Value> = totals.iter().map(|total| value(first, total.records, total.state.as_ref())).collect();
     let mut ranked: Vec<(&Value, &Total, usize)> =
         computed.iter().zip(&totals).enumerate().map(|(place, (value, total))| (value, total, place)).collect();
     ranked.sort_by(|(a, left, _), (b, right, _)| {

@@ -270,11 +270,8 @@ pub(super) struct Sum {
 impl Sum {
     fn add_to_floats(&mut self, value: f64) {
         let sum = self.floats + value;
-        self.rest += if self.floats.abs() >= value.abs() {
-            (self.floats - sum) + value
-        } else {
-            (value - sum) + self.floats
-        };
+        self.rest +=
+            if self.floats.abs() >= value.abs() { (self.floats - sum) + value } else { (value - sum) + self.floats };
         self.floats = sum;
         self.has_floats = true;
     }
@@ -368,7 +365,9 @@ impl<const GREATEST: bool> Extreme<GREATEST> {
         let float = self.float.map(Value::of_float);
         let decimal = self.decimal.as_ref().map(Value::of_decimal);
         let values = integer.into_iter().chain(float).chain(decimal);
-        values.reduce(|best, value| if Self::is_better(value.order(&best)) { value } else { best }).unwrap_or(Value::Null)
+        values
+            .reduce(|best, value| if Self::is_better(value.order(&best)) { value } else { best })
+            .unwrap_or(Value::Null)
     }
 }
 

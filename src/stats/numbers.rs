@@ -1,8 +1,8 @@
 //! The numbers of a field, as the query language takes values for numbers.
 
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::ArrayRef;
 use arrow_schema::DataType;
 
 use super::aggregation::GroupField;
@@ -55,11 +55,15 @@ fn of_column(column: &ArrayRef, rows: &Rows, targets: &mut impl Targets) {
     match column.data_type() {
         DataType::Int64 => {
             let values = column.as_primitive::<Int64Type>().values();
-            rows.each_valid(column, |place, row| give(targets, place, values.get(row), |target, value| target.add_int(*value)));
+            rows.each_valid(column, |place, row| {
+                give(targets, place, values.get(row), |target, value| target.add_int(*value))
+            });
         }
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>().values();
-            rows.each_valid(column, |place, row| give(targets, place, values.get(row), |target, value| target.add_float(*value)));
+            rows.each_valid(column, |place, row| {
+                give(targets, place, values.get(row), |target, value| target.add_float(*value))
+            });
         }
         DataType::Utf8 => {
             let texts = column.as_string::<i32>();

@@ -175,7 +175,8 @@ impl<'a> Reader<'a> {
             let plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && percent.len() <= 16;
             let share = percent.parse::<f64>().ok().filter(|share| plain && (0.0..=100.0).contains(share));
             let share = share.map(|share| Function::Quantile(share / 100.0));
-            return share.ok_or_else(|| self.error(begin, format!("`{name}`: a percentile is p0 to p100, such as p99.9")));
+            return share
+                .ok_or_else(|| self.error(begin, format!("`{name}`: a percentile is p0 to p100, such as p99.9")));
         }
         let lower = name.to_lowercase();
         let known = FUNCTIONS.iter().map(|(known, _)| *known).chain(["count"]);

@@ -123,9 +123,11 @@ mod tests {
     #[test]
     fn a_question_is_read() {
         assert_eq!(read("").unwrap().aggregation, Aggregation::count());
-        let asked = read("agg=count,p95(duration_ms)&by=service,level&resolution=1h&tz=Europe/Berlin&fill=zero&top=3&start=-1d")
-            .unwrap()
-            .aggregation;
+        let asked = read(
+            "agg=count,p95(duration_ms)&by=service,level&resolution=1h&tz=Europe/Berlin&fill=zero&top=3&start=-1d",
+        )
+        .unwrap()
+        .aggregation;
         assert_eq!(asked.aggregates.len(), 2);
         assert_eq!(asked.by[1].meaning, GroupField::Severity);
         assert_eq!(asked.step, Some(Step::parse("1h", Some("Europe/Berlin")).unwrap()));

@@ -64,3 +64,39 @@ pub(super) fn counted(counts: &GroupCounts) -> Vec<Counted> {
     });
     counted.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_model::Timestamp;
+
+    use super::*;
+    use crate::batch::{AttributeRef, LogBatchBuilder};
+
+    #[test]
+    fn rows_are_counted_unless_there_are_too_many_kinds() {
+        let mut builder = LogBatchBuilder::new();
+        for (service, severity) in
+            [("", Severity::Info), ("a", Severity::Info), ("a", Severity::Warn), ("a", Severity::Info)]
+        {
+            if severity == Severity::Warn {
+                builder.attribute("x", AttributeRef::Int(1)).unwrap();
+            }
+            builder.commit(Timestamp::default(), severity, "", service, if service.is_empty() { "m" } else { "" });
+        }
+        let counts = of(&builder.finish());
+        let level = |service: &str, number, rows| (service.to_owned(), number, rows);
+        assert_eq!(counts.levels, [level("", 9, 1), level("a", 9, 2), level("a", 13, 1)]);
+        assert_eq!((counts.services, counts.messages, counts.attributes.as_slice()), (3, 1, [1].as_slice()));
+        let mut many = LogBatchBuilder::new();
+        (0..300).for_each(|n| many.commit(Timestamp::default(), Severity::Info, "", &format!("s{n}"), ""));
+        assert_eq!(of(&many.finish()).levels, []);
+    }
+
+    #[test]
+    fn a_row_group_of_an_older_file_says_nothing() {
+        let json = r#"{"rows":1,"time_min":0,"time_max":0,"severities":2,"service_min":"","service_max":"","sequences":[0,0],"tokens":null}"#;
+        let group: crate::store::embedded::segment::RowGroup = serde_json::from_str(json).unwrap();
+        assert_eq!(group.counts, None);
+        assert!(!serde_json::to_string(&group).unwrap().contains("counts"));
+    }
+}

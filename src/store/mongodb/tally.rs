@@ -72,7 +72,9 @@ pub(super) fn tally(shared: &Shared, filter: &Filter, tally: &mut dyn Tally) -> 
         match by_documents(shared, &query, &pushed, tally) {
             Ok(()) | Err(Stop::Over) => return Ok(()),
             // What is rare keeps the server looking for long: then go through the records here.
-            Err(Stop::Call(CallError::TimedOut(_))) if pushed.filter.is_some() && shared.connection.health().is_ok() => {
+            Err(Stop::Call(CallError::TimedOut(_)))
+                if pushed.filter.is_some() && shared.connection.health().is_ok() =>
+            {
                 pushed = Pushed { filter: None, exact: false };
                 tally.reset();
             }
@@ -150,8 +152,7 @@ fn by_counts(
 ) -> Result<bool, Stop> {
     let collection = shared.connection.collection()?;
     let matching = with_types(search::filter(query, pushed), &TYPES);
-    let group =
-        doc! { "_id": group, "rows": { "$sum": 1_i64 }, "first": { "$min": "$ns" }, "last": { "$max": "$ns" } };
+    let group = doc! { "_id": group, "rows": { "$sum": 1_i64 }, "first": { "$min": "$ns" }, "last": { "$max": "$ns" } };
     let pipeline = [doc! { "$match": matching }, doc! { "$group": group }];
     let mut cursor = wait(shared, tally, async {
         collection.aggregate(pipeline).allow_disk_use(true).max_time(shared.read_timeout).await
@@ -212,8 +213,7 @@ fn by_documents(shared: &Shared, query: &Query, pushed: &Pushed, tally: &mut dyn
         shared.metrics.foreign.inc_by(skipped);
         let records = Records::with_ids(&ids, builder.finish());
         let records = records.map_err(|error| Stop::Store(StoreError::Bug(error.to_string())))?;
-        let rows =
-            if pushed.exact { BooleanBuffer::new_set(records.len()) } else { query.filter.select(&records) };
+        let rows = if pushed.exact { BooleanBuffer::new_set(records.len()) } else { query.filter.select(&records) };
         if rows.count_set_bits() > 0 && tally.add(&records, &rows).is_break() {
             return Err(Stop::Over);
         }
