@@ -5,6 +5,7 @@ mod connections;
 mod context;
 mod encode;
 mod export;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod openapi;
@@ -13,6 +14,7 @@ mod record;
 mod retrieve;
 mod selection;
 mod stall;
+mod stats;
 mod status;
 mod stream;
 mod tail;
@@ -97,6 +99,10 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
         .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
+        .service(resource("/logs/count", &[GET]).route(get().to(stats::count)))
+        .service(resource("/logs/stats", &[GET]).route(get().to(stats::stats)))
+        .service(resource("/logs/fields", &[GET]).route(get().to(fields::fields)))
+        .service(resource("/logs/fields/{name}/values", &[GET]).route(get().to(fields::values)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));
 }

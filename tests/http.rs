@@ -1,6 +1,7 @@
 //! The HTTP API of the real server: every body once, word for word.
 
 mod context;
+mod counting;
 mod errors;
 mod export;
 mod limits;

@@ -11,6 +11,7 @@ use actix_web::http::header::{Accept, Header};
 use crate::batch::{Records, RowWriter};
 use crate::error::Problem;
 
+pub(super) use csv::write_cell as write_csv_cell;
 pub(super) use field::{Cells, Field};
 pub(super) use table::{Table, TableError, TableWriter};
 
@@ -144,15 +145,23 @@ impl Format {
     }
 }
 
-/// The form with the highest quality; of equals the one that is named most exactly, then the one named first, then JSON.
 fn preferred(request: &HttpRequest) -> Result<Form, Problem> {
+    negotiate(request, TYPES).ok_or_else(|| {
+        Problem::not_acceptable(
+            "answers are application/json, application/x-ndjson, text/csv or text/plain, none of which is accepted",
+        )
+    })
+}
+
+/// The form with the highest quality; of equals the one that is named most exactly, then the one named first, then the first.
+pub(super) fn negotiate<T: Copy>(request: &HttpRequest, types: &[(&str, T)]) -> Option<T> {
     let accept = match Accept::parse(request) {
         Ok(accept) if !accept.is_empty() => accept,
         // RFC 9110 lets a server take a header that it cannot read, as well as none, as no preference.
-        _ => return Ok(Form::Json),
+        _ => return types.first().map(|(_, form)| *form),
     };
     let mut best = None;
-    for (rank, (name, form)) in TYPES.iter().enumerate() {
+    for (rank, (name, form)) in types.iter().enumerate() {
         let matching = accept.iter().enumerate().filter_map(|(place, range)| {
             let exactness = exactness(range.item.essence_str(), name)?;
             Some((exactness, range.quality, place))
@@ -167,11 +176,7 @@ fn preferred(request: &HttpRequest) -> Result<Form, Problem> {
             best = Some((score, *form));
         }
     }
-    best.map(|(_, form)| form).ok_or_else(|| {
-        Problem::not_acceptable(
-            "answers are application/json, application/x-ndjson, text/csv or text/plain, none of which is accepted",
-        )
-    })
+    best.map(|(_, form)| form)
 }
 
 /// How exactly `range` means the type `name`; `None`, if it does not.

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 
-use super::{context, export, record, retrieve, status, tail, write};
+use super::{context, export, fields, record, retrieve, stats, status, tail, write};
 use crate::error::ProblemBody;
 
 /// The API as its handlers declare it.
@@ -15,6 +15,7 @@ use crate::error::ProblemBody;
         write::batch, write::records, retrieve::retrieve, record::record,
         tail::tail, context::context,
         export::export, retrieve::query::query,
+        stats::count, stats::stats, fields::fields, fields::values,
         status::index, status::health, status::ready, status::metrics, status::config, document,
     ),
     components(schemas(ProblemBody)),
@@ -89,6 +90,6 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, 17);
+        assert_eq!(count, 21);
     }
 }

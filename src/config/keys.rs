@@ -80,6 +80,12 @@ pub const KEYS: &[Key] = &[
     key("query.timeout", "30s", PERIOD, "how long a query may run"),
     key("query.barrier_timeout", "500ms", PERIOD, "how long a read waits for what was accepted before it"),
     key("query.exports_max", "4", "1 to 1000", "exports at a time"),
+    key(
+        "query.memory_bytes",
+        "256MiB",
+        "a size of at least 64KiB",
+        "memory of a query's groups, distinct values, percentiles and names",
+    ),
     key("query.stall_timeout", "30s", PERIOD, "how long a stream waits for a client that does not read"),
     key("tail.connections", "64", "0 to 10000", "tails that are open at a time"),
     key("tail.queue_bytes", "4MiB", "64KiB to 1GiB", "matches that wait for a tail's reader; past it they are missed"),

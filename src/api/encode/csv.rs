@@ -29,7 +29,8 @@ pub(super) fn write(fields: &[Field], records: &Records, out: &mut Vec<u8>) {
 }
 
 /// Appends the cell at `place` of `count`, and the comma before it.
-fn write_cell(cell: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
+/// Appends the cell at `place` of `count` in a line.
+pub(in crate::api) fn write_cell(cell: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
     if place > 0 {
         out.push(b',');
     }
