@@ -3,6 +3,7 @@
 mod body;
 mod connections;
 mod encode;
+mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod openapi;
@@ -75,6 +76,7 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
+        .service(resource("/query/explain", &[GET]).route(get().to(explain::explain)))
         .default_service(web::to(unknown_path));
 }
 

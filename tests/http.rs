@@ -1,6 +1,7 @@
 //! The HTTP API of the real server: every body once, word for word.
 
 mod errors;
+mod explain;
 mod limits;
 mod reading;
 mod status;

@@ -12,7 +12,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LIN
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use sluice_model::Timestamp;
 
-pub(super) use self::request::Request;
+pub(super) use self::request::{PARAMETERS, Request};
 use super::encode::Format;
 use super::record::RecordSchema;
 use super::selection::SelectionParams;
@@ -24,9 +24,9 @@ use crate::store::StoreError;
 use crate::worker::{Behind, Page, ReadError, Reader};
 
 /// How many records one search yields at most.
-const SEARCH_ROWS_MAX: usize = 10_000;
+pub(super) const SEARCH_ROWS_MAX: usize = 10_000;
 /// How many bytes of records one search yields, about.
-const SEARCH_BYTES_MAX: usize = 4 << 20;
+pub(super) const SEARCH_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of records a page has, about; where there are more, the page is shorter than its limit.
 const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Pages of fewer bytes are written where they are collected; more would hold up other connections of the thread.
@@ -105,7 +105,8 @@ async fn page(
     limit: usize,
     mut response: HttpResponseBuilder,
 ) -> Result<HttpResponse, Problem> {
-    let (records, is_last) = collect(reader, &request.query, limit).await?;
+    let search = async |query| reader.retrieve(query, SEARCH_BYTES_MAX).await;
+    let (records, is_last) = collect(search, &request.query, limit).await?;
     if let Some(last) = last_position(&records).filter(|_| !is_last) {
         let link = format!("<{}>; rel=\"next\"", request.next_page(last));
         let link = HeaderValue::try_from(link)
@@ -134,15 +135,18 @@ fn document(format: &Format, records: &[Records]) -> Vec<u8> {
     body
 }
 
-/// Finds up to `limit` records, and whether no more follow.
-async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Records>, bool), ReadError> {
-    let mut query = query.clone();
+/// Finds up to `limit` records by one search after the other, and whether no more follow.
+pub(super) async fn collect(
+    mut search: impl AsyncFnMut(Query) -> Result<Page, ReadError>,
+    query: &Query,
+    limit: usize,
+) -> Result<(Vec<Records>, bool), ReadError> {
+    let mut query = first_search(query, limit);
     let mut collected = Vec::new();
-    // One more than asked for says whether there is another page.
     let (mut rows, mut bytes, wanted) = (0, 0, limit + 1);
     let finished = loop {
         query.limit = Some((wanted - rows).min(SEARCH_ROWS_MAX));
-        let Page { records, finished } = reader.retrieve(query.clone(), SEARCH_BYTES_MAX).await?;
+        let Page { records, finished } = search(query.clone()).await?;
         rows += records.iter().map(Records::len).sum::<usize>();
         bytes += records.iter().map(Records::size_bytes).sum::<usize>();
         if !finished {
@@ -155,6 +159,11 @@ async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Re
     };
     let is_last = finished && rows <= limit;
     Ok((first_rows(collected, limit), is_last))
+}
+
+/// What is asked for first, for a page of `limit` records. One more than that says whether there is another page.
+pub(super) fn first_search(query: &Query, limit: usize) -> Query {
+    Query { limit: Some((limit + 1).min(SEARCH_ROWS_MAX)), ..query.clone() }
 }
 
 /// The first `limit` of the records.

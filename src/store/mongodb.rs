@@ -7,6 +7,7 @@
 mod attributes;
 mod client;
 mod document;
+mod plan;
 mod pushdown;
 mod search;
 mod setup;
@@ -25,7 +26,7 @@ use sluice_model::{RecordId, Timestamp};
 use self::client::Connection;
 pub use self::client::MongoConfigError;
 use super::retention_clock::RetentionClock;
-use super::{Sink, Store, StoreError};
+use super::{Plan, Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{MongoSettings, RetentionSettings};
 use crate::query::Query;
@@ -127,6 +128,10 @@ impl Store for MongoStore {
 
     fn search(&self, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
         search::search(&self.shared, query, sink)
+    }
+
+    fn plan(&self, query: &Query) -> Plan {
+        plan::plan(query)
     }
 
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {

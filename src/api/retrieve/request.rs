@@ -16,7 +16,7 @@ pub(in crate::api) const LIMIT_MAX: usize = 10_000;
 pub(in crate::api) const LIMIT_DEFAULT: usize = 1_000;
 
 /// The names of the parameters beside those of a selection.
-const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
+pub(in crate::api) const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
 
 /// What one request asks for.
 #[derive(Debug)]
@@ -39,8 +39,16 @@ impl Request {
     /// A parameter is wrong, or no form is acceptable.
     pub fn parse(request: &HttpRequest, now: Timestamp) -> Result<Request, Problem> {
         let pairs = Pairs::parse(request.query_string(), &[selection::PARAMETERS, PARAMETERS])?;
-        let format = Format::negotiate(request, fields(&pairs)?)?;
-        let hash = selection::hash(&pairs);
+        Request::read(request, &pairs, now)
+    }
+
+    /// The same from parameters that are taken apart already.
+    ///
+    /// # Errors
+    /// As for [`Request::parse`].
+    pub fn read(request: &HttpRequest, pairs: &Pairs, now: Timestamp) -> Result<Request, Problem> {
+        let format = Format::negotiate(request, fields(pairs)?)?;
+        let hash = selection::hash(pairs);
         let order = pairs.choice("order", &[("desc", Order::Descending), ("asc", Order::Ascending)])?;
         let order = order.unwrap_or(Order::Descending);
         let cursor = match pairs.one("cursor")? {
@@ -49,10 +57,10 @@ impl Request {
         };
         let range = match cursor {
             Some(cursor) => cursor.range,
-            None => selection::range(&pairs, now)?,
+            None => selection::range(pairs, now)?,
         };
-        let filter = selection::filter(&pairs, range)?;
-        let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
+        let filter = selection::filter(pairs, range)?;
+        let limit = limit(pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
         let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
         Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target: target(request) })
     }

@@ -295,7 +295,7 @@ impl<'a> Recovery<'a> {
             }
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
-        let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment };
+        let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment.clone() };
         if self.superseded.contains(&info.name) {
             let what = "it was compacted into another segment";
             self.findings.push(Finding::new(path, Kind::Unfinished, what, "it is removed"));

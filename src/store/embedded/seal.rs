@@ -197,9 +197,7 @@ impl Seal {
     /// Reads bytes, which are within the file, with the whole of every block that they touch, and verifies these.
     pub(super) fn read_verified(&self, file: &dyn File, start: u64, length: usize) -> Result<Bytes, ReadError> {
         let block = BLOCK as u64;
-        let from = if start < self.end { start / block * block } else { start };
-        let end = start + length as u64;
-        let to = end.max(end.next_multiple_of(block).min(self.end));
+        let Range { start: from, end: to } = self.touched(start, length);
         let bytes = read(file, from, (to - from) as usize)?;
         let verified = self.end.saturating_sub(from).min(bytes.len() as u64) as usize;
         for (number, part) in (from / block..).zip(bytes.get(..verified).unwrap_or_default().chunks(BLOCK)) {
@@ -212,6 +210,14 @@ impl Seal {
         }
         let skipped = (start - from) as usize;
         Ok(Bytes::from(bytes).slice(skipped..skipped + length))
+    }
+
+    /// What is read where so many bytes are wanted.
+    pub(super) fn touched(&self, start: u64, length: usize) -> Range<u64> {
+        let block = BLOCK as u64;
+        let from = if start < self.end { start / block * block } else { start };
+        let end = start + length as u64;
+        from..end.max(end.next_multiple_of(block).min(self.end))
     }
 
     /// Reads all blocks and tells which do not fit their checksums; neighbours are one range.
