@@ -78,6 +78,6 @@ fn names(columns: Columns) -> Vec<String> {
         (columns.service, "service"),
         (columns.message, "message"),
     ];
-    let fixed = fixed.into_iter().filter_map(|(is_read, name)| is_read.then(|| name.to_owned()));
+    let fixed = fixed.into_iter().filter(|(is_read, _)| *is_read).map(|(_, name)| name.to_owned());
     fixed.chain(columns.attributes.into_iter().map(|name| format!("attributes.{name}"))).collect()
 }

@@ -11,6 +11,7 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 use super::EmbeddedStore;
 use super::engine::Engine;
 use super::recovery::Folders;
+use super::seal;
 use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, RowWriter};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::{Disk, Files};
@@ -141,12 +142,7 @@ pub(super) fn make_newer(path: &Path) {
     let mark = b"{\"format\":2,";
     let place = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
     bytes[place + mark.len() - 2] = b'3';
-    let end = bytes.len() - 8;
-    let footer = end - u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
-    let checksum = crc32c::crc32c(&bytes[footer..]).to_le_bytes();
-    bytes[footer - 28..footer - 24].copy_from_slice(&checksum);
-    let checksum = crc32c::crc32c(&bytes[footer - 28..footer]).to_le_bytes();
-    bytes[footer - 32..footer - 28].copy_from_slice(&checksum);
+    let bytes = seal::put_right(&bytes).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 
