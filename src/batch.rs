@@ -35,6 +35,8 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
 pub use json::RowWriter;
+#[cfg(test)]
+pub(crate) use json::json_rows;
 pub(crate) use json::{overflow_member, write_json_text};
 
 /// How many attributes of a batch or segment get a column of their own; the rest stand in `overflow`.

@@ -205,6 +205,18 @@ impl Column<'_> {
     }
 }
 
+/// Each record as its JSON, for tests.
+#[cfg(test)]
+pub(crate) fn json_rows(records: &Records) -> Vec<String> {
+    let writer = RowWriter::new(records);
+    let row = |row| {
+        let mut out = Vec::new();
+        writer.write(row, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    (0..records.len()).map(row).collect()
+}
+
 fn write_member(out: &mut Vec<u8>, name: &str, json: &str) {
     write_json_text(out, name);
     out.push(b':');

@@ -12,7 +12,7 @@ use super::EmbeddedStore;
 use super::engine::Engine;
 use super::recovery::Folders;
 use super::seal;
-use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, RowWriter};
+use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, json_rows};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::{Disk, Files};
 use crate::query::{Filter, Order, Query};
@@ -112,22 +112,12 @@ impl Sink for Collect {
 impl Collect {
     /// Each record as its JSON.
     pub(super) fn json(&self) -> Vec<String> {
-        self.records.iter().flat_map(json).collect()
+        self.records.iter().flat_map(json_rows).collect()
     }
 
     pub(super) fn sequences(&self) -> Vec<u64> {
         self.records.iter().flat_map(|part| (0..part.len()).map(|row| part.id(row).sequence)).collect()
     }
-}
-
-pub(super) fn json(records: &Records) -> Vec<String> {
-    let writer = RowWriter::new(records);
-    let row = |row| {
-        let mut out = Vec::new();
-        writer.write(row, &mut out);
-        String::from_utf8(out).unwrap()
-    };
-    (0..records.len()).map(row).collect()
 }
 
 pub(super) fn search(store: &EmbeddedStore, query: &Query) -> Collect {
