@@ -4,6 +4,7 @@ mod body;
 mod connections;
 mod context;
 mod encode;
+mod explain;
 mod export;
 mod fields;
 #[cfg(any(test, fuzzing))]
@@ -104,6 +105,7 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .service(resource("/logs/fields", &[GET]).route(get().to(fields::fields)))
         .service(resource("/logs/fields/{name}/values", &[GET]).route(get().to(fields::values)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
+        .service(resource("/query/explain", &[GET]).route(get().to(explain::explain)))
         .default_service(web::to(unknown_path));
 }
 

@@ -35,6 +35,8 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
+#[cfg(test)]
+pub(crate) use json::json_rows;
 pub use json::{AttributeReader, RowWriter};
 pub(crate) use json::{overflow_member, write_json_float, write_json_text};
 

@@ -3,6 +3,7 @@
 mod context;
 mod counting;
 mod errors;
+mod explain;
 mod export;
 mod limits;
 mod query;

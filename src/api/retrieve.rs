@@ -12,8 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use sluice_model::Timestamp;
 
 pub(super) use self::hint::tell_unknown;
-
-pub(super) use self::request::{ORDERS, Request};
+pub(super) use self::request::{ORDERS, PARAMETERS, Request};
 use super::encode::Format;
 use super::record::RecordSchema;
 use super::selection::SelectionParams;
@@ -154,13 +153,21 @@ fn document(format: &Format, records: &[Records]) -> Vec<u8> {
 
 /// Finds up to `limit` records, and whether no more follow; fewer, where they have more bytes than a page.
 pub(super) async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Records>, bool), ReadError> {
-    let mut query = query.clone();
+    collect_by(async |query| reader.retrieve(query, NARROW.bytes).await, query, limit).await
+}
+
+/// The same by one search after the other.
+pub(super) async fn collect_by(
+    mut search: impl AsyncFnMut(Query) -> Result<Page, ReadError>,
+    query: &Query,
+    limit: usize,
+) -> Result<(Vec<Records>, bool), ReadError> {
+    let mut query = first_search(query, limit);
     let mut collected = Vec::new();
-    // One more than asked for says whether there is another page.
     let (mut rows, mut bytes, wanted) = (0, 0, limit + 1);
     let finished = loop {
         query.limit = Some((wanted - rows).min(NARROW.rows));
-        let Page { records, finished } = reader.retrieve(query.clone(), NARROW.bytes).await?;
+        let Page { records, finished } = search(query.clone()).await?;
         rows += records.iter().map(Records::len).sum::<usize>();
         bytes += records.iter().map(Records::size_bytes).sum::<usize>();
         if !finished {
@@ -173,6 +180,11 @@ pub(super) async fn collect(reader: &Reader, query: &Query, limit: usize) -> Res
     };
     let is_last = finished && rows <= limit;
     Ok((first_rows(collected, limit), is_last))
+}
+
+/// What is asked for first, for a page of `limit` records. One more than that says whether there is another page.
+pub(super) fn first_search(query: &Query, limit: usize) -> Query {
+    Query { limit: Some((limit + 1).min(NARROW.rows)), ..query.clone() }
 }
 
 /// The first `limit` of the records.

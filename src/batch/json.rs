@@ -248,6 +248,18 @@ impl<'a> Column<'a> {
     }
 }
 
+/// Each record as its JSON, for tests.
+#[cfg(test)]
+pub(crate) fn json_rows(records: &Records) -> Vec<String> {
+    let writer = RowWriter::new(records);
+    let row = |row| {
+        let mut out = Vec::new();
+        writer.write(row, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    (0..records.len()).map(row).collect()
+}
+
 /// Appends `text` as a JSON string.
 pub(crate) fn write_json_text(out: &mut Vec<u8>, text: &str) {
     // Writing a text to memory cannot fail.

@@ -16,7 +16,7 @@ pub(in crate::api) const LIMIT_MAX: usize = 10_000;
 pub(in crate::api) const LIMIT_DEFAULT: usize = 1_000;
 
 /// The names of the parameters beside those of a selection.
-const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
+pub(in crate::api) const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
 /// Those that may be lists in a body.
 const LISTS: &[&str] = &["logLevel", "level", "minLevel", "service", "fields"];
 
@@ -61,7 +61,17 @@ impl Request {
         Request::of(&pairs, request, None, now)
     }
 
-    fn of(pairs: &Pairs, request: &HttpRequest, target: Option<String>, now: Timestamp) -> Result<Request, Problem> {
+    /// Reads a request from parameters that are taken apart already; `target` is the path and the query string without its
+    /// cursor, if there is one.
+    ///
+    /// # Errors
+    /// As for [`Request::parse`].
+    pub fn of(
+        pairs: &Pairs,
+        request: &HttpRequest,
+        target: Option<String>,
+        now: Timestamp,
+    ) -> Result<Request, Problem> {
         let format = Format::negotiate(request, Field::of(pairs)?)?;
         let hash = selection::hash(pairs);
         let order = pairs.choice("order", ORDERS)?.unwrap_or(Order::Descending);

@@ -82,6 +82,46 @@ fn a_query_is_shown_as_it_is_understood() {
 }
 
 #[test]
+fn a_refusal_does_not_echo_what_it_is_about_at_any_length() {
+    let long = "x".repeat(1000);
+    for query in [
+        "level=LONG",
+        "level=a,LONG",
+        "level:LONG*",
+        "id=LONG",
+        "timestamp>=LONG",
+        "timestamp>=nowLONG",
+        "a in (1 LONG)",
+        "LONG:>5",
+        "a:>LONG",
+        "LONG=(",
+        "LONG=[",
+        "LONG=\"x\"c",
+        "LONG==x",
+        "a==LONG",
+        "LONG=a*",
+        "a=LONG*",
+        "a=~/LONG/",
+        "LONG=~/b/",
+        "LONG=~\"(a\"",
+        "a=~\"(LONG\"",
+        "/(LONG/",
+        "LONG*LONG",
+        "LONG~9",
+        "\"LONG",
+        "'LONG'",
+        "(LONG",
+        "a | count LONG(",
+        "a LONG)",
+        "{LONG=\"x\"}",
+    ] {
+        let query = query.replace("LONG", &long);
+        let error = parse(&query).expect_err(&query).to_string();
+        assert!(error.len() < 700 && !error.contains(&long), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_query_is_refused_with_its_place_and_spelling() {
     for (query, column, hint) in [
         ("a AND", 6, "quotes"),

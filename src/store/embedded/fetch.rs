@@ -11,6 +11,7 @@ use super::memory::Chunk;
 use super::reader::{OpenSegment, ReadError};
 use super::search::{Match, Source};
 use super::segment::Segment;
+use super::tracer::Tracer;
 use crate::batch::{BatchError, Records};
 
 /// About how many bytes of records are in hand at a time.
@@ -54,7 +55,12 @@ pub(super) fn rows_at_once(sources: &[Source], matches: &[Match], page: usize) -
 }
 
 /// The records of `matches`, in that order.
-pub(super) fn fetch(sources: &[Source], cache: &Cache, matches: &[Match]) -> Result<Records, FetchError> {
+pub(super) fn fetch(
+    sources: &[Source],
+    cache: &Cache,
+    matches: &[Match],
+    tracer: &mut Tracer,
+) -> Result<Records, FetchError> {
     let mut rows_by_source: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for found in matches {
         rows_by_source.entry(found.source).or_default().push(found.row);
@@ -70,7 +76,7 @@ pub(super) fn fetch(sources: &[Source], cache: &Cache, matches: &[Match]) -> Res
         match sources.get(index as usize) {
             Some(Source::Chunk(chunk)) => parts.push(from_chunk(chunk, rows)?),
             Some(Source::Segment(segment)) => {
-                let read = cache.get(segment).and_then(|open| from_segment(&open, &rows));
+                let read = tracer.open(cache, segment).and_then(|open| from_segment(&open, &rows));
                 parts.extend(read.map_err(|error| FetchError::Read(segment.clone(), error))?);
             }
             None => {}

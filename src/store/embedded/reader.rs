@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{
@@ -123,7 +124,8 @@ impl From<serde_json::Error> for ReadError {
 pub(super) struct OpenSegment {
     source: Source,
     metadata: ArrowReaderMetadata,
-    pub(super) footer: Footer,
+    pub(super) footer: Arc<Footer>,
+    footer_bytes: u64,
 }
 
 impl OpenSegment {
@@ -134,7 +136,8 @@ impl OpenSegment {
             let length = file.size()?;
             let Tail { start, footer, seal } = Tail::read(&*file, length)?;
             let sealed = seal.is_some();
-            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer) };
+            let footer_bytes = footer.len() as u64;
+            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer), read_bytes: None };
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let metadata = ArrowReaderMetadata::load(&source, options)?;
             source.tail = (length, Bytes::new());
@@ -148,17 +151,28 @@ impl OpenSegment {
             if format.format > FORMAT {
                 return Err(ReadError::TooNew(format.format));
             }
-            let footer: Footer = serde_json::from_str(json)?;
+            let footer: Arc<Footer> = Arc::new(serde_json::from_str(json)?);
             if footer.row_groups.len() != metadata.metadata().num_row_groups() {
                 return Err(ReadError::Damaged("the footers do not agree".to_owned()));
             }
-            Ok(OpenSegment { source, metadata, footer })
+            Ok(OpenSegment { source, metadata, footer, footer_bytes })
         })
     }
 
     /// The size of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.source.length
+    }
+
+    /// The size of the footer, which is read when a segment is opened.
+    pub(super) fn footer_bytes(&self) -> u64 {
+        self.footer_bytes
+    }
+
+    /// The same segment; what is read of it is added to `bytes`.
+    pub(super) fn counting(&self, bytes: &Arc<AtomicU64>) -> OpenSegment {
+        let source = Source { read_bytes: Some(bytes.clone()), ..self.source.clone() };
+        OpenSegment { source, metadata: self.metadata.clone(), footer: self.footer.clone(), ..*self }
     }
 
     /// Reads all of it, to see that it can be.
@@ -355,6 +369,8 @@ struct Source {
     seal: Option<Arc<Seal>>,
     /// The end of the file from a place on, as it was read and verified, while the footer is decoded.
     tail: (u64, Bytes),
+    /// Where it is counted how many bytes are read, if it is.
+    read_bytes: Option<Arc<AtomicU64>>,
 }
 
 impl Source {
@@ -366,6 +382,10 @@ impl Source {
         let (tail_start, tail) = &self.tail;
         if let Some(place) = start.checked_sub(*tail_start) {
             return Ok(tail.slice(place as usize..place as usize + length));
+        }
+        if let Some(count) = &self.read_bytes {
+            let touched = self.seal.as_ref().map(|seal| seal.touched(start, length));
+            count.fetch_add(touched.map_or(length as u64, |range| range.end - range.start), Ordering::Relaxed);
         }
         if let Some(seal) = &self.seal {
             return seal.read_verified(&*self.file, start, length);
