@@ -83,7 +83,7 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         )
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
-        .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
+        .service(resource(stall::TAIL_PATH, &[GET]).route(get().to(tail::tail)))
         .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));
