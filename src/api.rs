@@ -98,7 +98,7 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .service(resource("/logs/export", &[GET]).route(get().to(export::export)))
         .service(resource("/logs/query", &[POST]).route(web::post().to(retrieve::query::query)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
-        .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
+        .service(resource(stall::TAIL_PATH, &[GET]).route(get().to(tail::tail)))
         .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource("/logs/count", &[GET]).route(get().to(stats::count)))
         .service(resource("/logs/stats", &[GET]).route(get().to(stats::stats)))
