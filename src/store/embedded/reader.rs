@@ -266,13 +266,19 @@ impl OpenSegment {
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<Records, ReadError> {
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
         let schema = Arc::new(self.metadata.schema().project(wanted)?);
-        let read = self.read(group, rows, mask, &schema)?;
-        let mut found = schema.fields().iter().cloned().zip(read.columns().iter().cloned());
+        let (count, read) = if wanted.is_empty() {
+            let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+            (rows.map_or_else(all, |rows| rows.count_set_bits()), Vec::new())
+        } else {
+            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
+            let read = self.read(group, rows, mask, &schema)?;
+            (read.num_rows(), read.columns().to_vec())
+        };
+        let mut found = schema.fields().iter().cloned().zip(read);
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
             let found = if wanted.contains(&column) { found.next() } else { None };
-            found.unwrap_or_else(|| (field, filler(column, read.num_rows())))
+            found.unwrap_or_else(|| (field, filler(column, count)))
         });
         let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
         found.for_each(|(field, column)| {
