@@ -284,14 +284,19 @@ impl OpenSegment {
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<Records, ReadError> {
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
         let schema = Arc::new(self.metadata.schema().project(wanted)?);
-        let read = self.read(group, rows, mask, &schema)?;
-        let fields = read.schema_ref().fields();
-        let mut found = fields.iter().cloned().zip(read.columns().iter().cloned());
+        let (count, read) = if wanted.is_empty() {
+            let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+            (rows.map_or_else(all, |rows| rows.count_set_bits()), RecordBatch::new_empty(schema))
+        } else {
+            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
+            let read = self.read(group, rows, mask, &schema)?;
+            (read.num_rows(), read)
+        };
+        let mut found = read.schema_ref().fields().iter().cloned().zip(read.columns().iter().cloned());
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
             let found = if wanted.contains(&column) { found.next() } else { None };
-            found.unwrap_or_else(|| (field, filler(column, read.num_rows())))
+            found.unwrap_or_else(|| (field, filler(column, count)))
         });
         let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
         found.for_each(|(field, column)| {
