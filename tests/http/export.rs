@@ -26,10 +26,12 @@ const FORMATS: [(&str, &str); 6] = [
 
 /// Sends `count` records of `size` bytes and more, of all levels and five services, with attributes of all types.
 fn fill(http: &Http, count: usize, size: usize) {
+    // A slow server of MongoDB's protocol stores that many within the timeout of a write.
+    const BATCH: usize = 1000;
     const LEVELS: [&str; 6] = ["trace", "debug", "INFO", "WARNING", "error", "FATAL"];
     let padding = "x".repeat(size);
-    for start in (0..count).step_by(10_000) {
-        let lines: String = (start..count.min(start + 10_000))
+    for start in (0..count).step_by(BATCH) {
+        let lines: String = (start..count.min(start + BATCH))
             .map(|n| {
                 let odd = ["7", "\"a,\\\"b\\\"\\n\"", "null", "[1,{\"k\":1.10}]", "1.5", "true"][n % 6];
                 let sometimes = if n % 7 == 0 { ",\"rare key\":\"ü\"" } else { "" };
@@ -79,8 +81,8 @@ fn lines(answer: &Answer) -> Vec<Value> {
 }
 
 /// Checks all forms against a walk by pages.
-fn every_form_equals_a_walk(http: &Http, count: usize) {
-    for selection in ["order=asc", "order=desc", "order=asc&minLevel=warn&q=n%3E100", "order=asc&q=nothing"] {
+fn every_form_equals_a_walk(http: &Http, count: usize, selections: &[&str]) {
+    for selection in selections {
         let walked = walk(http, selection);
         let expected = if selection.contains("nothing") { 0 } else { walked.len().max(1) };
         assert_eq!(walked.len(), if selection.len() < 12 { count } else { expected }, "{selection}");
@@ -105,7 +107,8 @@ fn every_form_has_every_record() {
     // Half of them on disk, half in memory.
     let server = server.start_again();
     fill(&server.http, 15_000, 10);
-    every_form_equals_a_walk(&server.http, 30_000);
+    let selections = ["order=asc", "order=desc", "order=asc&minLevel=warn&q=n%3E100", "order=asc&q=nothing"];
+    every_form_equals_a_walk(&server.http, 30_000, &selections);
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn every_form_has_every_record_with_mongodb() {
     let server = Server::start(&["--store", &database.uri]);
     fill(&server.http, 12_000, 10);
     until_searchable(&server);
-    every_form_equals_a_walk(&server.http, 12_000);
+    every_form_equals_a_walk(&server.http, 12_000, &["order=desc", "order=asc&minLevel=warn&q=n%3E9000"]);
 }
 
 #[test]
