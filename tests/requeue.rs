@@ -107,7 +107,7 @@ fn a_run_that_is_killed_again_and_again_loses_no_letter_and_stores_none_twice() 
     const LETTERS: u64 = 240;
     let server = Server::start(&[]);
     let folder = server.data_dir().join("dead-letter");
-    let is_bad = |number: u64| number % 40 == 0;
+    let is_bad = |number: u64| number.is_multiple_of(40);
     let line = |number| {
         letter(number, if is_bad(number) { r#"{"level":"no such level"}"# } else { REGULAR })
             .replace("NUMBER", &number.to_string())
