@@ -104,10 +104,10 @@ fn without_a_server_nothing_is_lost_and_a_later_run_goes_on() {
 
 #[test]
 fn a_run_that_is_killed_again_and_again_loses_no_letter_and_stores_none_twice() {
-    const LETTERS: u64 = 400;
+    const LETTERS: u64 = 240;
     let server = Server::start(&[]);
     let folder = server.data_dir().join("dead-letter");
-    let is_bad = |number: u64| number % 40 == 0;
+    let is_bad = |number: u64| number.is_multiple_of(40);
     let line = |number| {
         letter(number, if is_bad(number) { r#"{"level":"no such level"}"# } else { REGULAR })
             .replace("NUMBER", &number.to_string())
@@ -115,13 +115,14 @@ fn a_run_that_is_killed_again_and_again_loses_no_letter_and_stores_none_twice() 
     let (first, rest) = (1..=LETTERS / 2, LETTERS / 2 + 1..=LETTERS);
     fs::write(folder.join("records.ndjson"), first.map(line).collect::<String>()).unwrap();
     let mut rest = Some(rest.map(line).collect::<String>());
-    let mut kills = 0;
+    let (mut kills, mut patience) = (0, Duration::from_millis(60));
     loop {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(["requeue", "--url", server.url(), "--data-dir"]).arg(server.data_dir());
         let mut run = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Longer each time, so that it comes to its end on any machine.
-        std::thread::sleep(Duration::from_millis(rand::random_range(0..40 + 5 * kills)));
+        patience = patience.mul_f64(1.25);
+        std::thread::sleep(patience.mul_f64(rand::random()));
         if let Some(status) = run.try_wait().unwrap()
             && rest.is_none()
         {

@@ -74,6 +74,7 @@ fn a_query_is_shown_as_it_is_understood() {
         ("http://x error: 10:30:00", "\"http://x\" AND \"error:\" AND \"10:30:00\""),
         ("minutes:5 C:\\temp", "minutes:5 AND C:\"\\\\temp\""),
         ("message=\"a b\" message:time*", "message=\"a b\" AND time*"),
+        ("//srv* *//srv* path:/srv*", "//srv* AND message:*//srv* AND path:/srv*"),
         ("/etc/hosts /var/", "\"/etc/hosts\" AND /var/"),
     ] {
         assert_eq!(shown(query), expected, "{query}");
