@@ -3,6 +3,7 @@
 mod body;
 mod connections;
 mod encode;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod openapi;
@@ -11,6 +12,7 @@ mod record;
 mod retrieve;
 mod selection;
 mod stall;
+mod stats;
 mod status;
 mod write;
 
@@ -74,6 +76,10 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         )
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
+        .service(resource("/logs/count", &[GET]).route(get().to(stats::count)))
+        .service(resource("/logs/stats", &[GET]).route(get().to(stats::stats)))
+        .service(resource("/logs/fields", &[GET]).route(get().to(fields::fields)))
+        .service(resource("/logs/fields/{name}/values", &[GET]).route(get().to(fields::values)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));
 }

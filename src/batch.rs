@@ -35,7 +35,7 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
 pub use json::RowWriter;
-pub(crate) use json::{overflow_member, write_json_text};
+pub(crate) use json::{overflow_member, write_json_float, write_json_text};
 
 /// How many attributes of a batch or segment get a column of their own; the rest stand in `overflow`.
 pub const MAX_ATTRIBUTE_COLUMNS: usize = 128;

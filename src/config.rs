@@ -154,6 +154,8 @@ pub struct QuerySettings {
     pub timeout: Duration,
     /// How long a read waits to see what was accepted before it.
     pub barrier_timeout: Duration,
+    /// How much memory the state of one query takes: groups, distinct values, percentiles, names.
+    pub memory_bytes: usize,
     /// How long a streaming answer waits for a client that does not read.
     pub stall_timeout: Duration,
 }
@@ -292,6 +294,7 @@ fn query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         queue_max: layers.number("query.queue_max", 0..=100_000)?,
         timeout: layers.period("query.timeout")?,
         barrier_timeout: layers.period("query.barrier_timeout")?,
+        memory_bytes: layers.size("query.memory_bytes", 64 << 10, 1 << 40)?,
         stall_timeout: layers.period("query.stall_timeout")?,
     })
 }

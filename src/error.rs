@@ -23,6 +23,8 @@ pub enum ProblemKind {
     InvalidRecords,
     /// A query parameter or header is unknown or has a bad value.
     InvalidParameter,
+    /// The query asks for more than one of its limits allows.
+    QueryLimit,
     /// There is no such thing.
     NotFound,
     /// The path is known, but not with this method.
@@ -54,6 +56,7 @@ impl ProblemKind {
                 (StatusCode::BAD_REQUEST, "invalid-records", "Records of the batch are invalid")
             }
             ProblemKind::InvalidParameter => (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid"),
+            ProblemKind::QueryLimit => (StatusCode::BAD_REQUEST, "query-limit", "The query is over a limit"),
             ProblemKind::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             ProblemKind::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method")
@@ -264,6 +267,7 @@ impl From<ReadError> for Problem {
             ReadError::Store(StoreError::Unavailable(_)) | ReadError::TimedOut { .. } => {
                 Problem::new(ProblemKind::Unavailable, error.to_string())
             }
+            ReadError::Limit(_) => Problem::new(ProblemKind::QueryLimit, error.to_string()),
             ReadError::Store(_) => Problem::new(ProblemKind::Internal, error.to_string()),
         }
     }

@@ -10,6 +10,7 @@ pub mod telemetry;
 pub mod batch;
 pub mod finding;
 pub mod query;
+pub mod stats;
 
 pub mod spool;
 pub mod store;

@@ -57,6 +57,7 @@ pub use cursor::{Cursor, CursorError};
 pub use expr::{Columns, Comparison, Condition, Expr, Field, Needle, Test};
 pub use fuzzy::Fuzzy;
 pub use literal::Literal;
+pub(crate) use number::Decimal;
 pub use parser::{DEPTH_MAX, ParseError, QUERY_BYTES_MAX, REGEXES_MAX, TERM_BYTES_MAX, TERMS_MAX, parse};
 pub use pattern::{Pattern, REGEX_BYTES_MAX, REGEX_DEPTH_MAX};
 pub use term::{Edges, Term};

@@ -12,7 +12,8 @@ use std::ops::ControlFlow;
 use sluice_model::{RecordId, Timestamp};
 
 use crate::batch::{Block, BlockSet, Records};
-use crate::query::Query;
+use crate::query::{Filter, Query};
+use crate::stats::Tally;
 
 /// Keeps records and finds them again. All calls block; workers make them.
 pub trait Store: Send + Sync {
@@ -30,6 +31,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Bug`] only.
     fn search(&self, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError>;
+
+    /// Gives every match to `tally`, once and in no order, until it has enough: as records of which only the columns are
+    /// filled that it names, or as counts, where it takes them and they are known without a look.
+    ///
+    /// # Errors
+    /// As for [`Store::search`].
+    fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError>;
 
     /// Finds one record.
     ///

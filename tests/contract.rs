@@ -3,6 +3,7 @@
 mod ask;
 mod asking;
 mod checks;
+mod counting;
 mod embedded;
 pub mod model;
 mod mongodb;
@@ -96,6 +97,8 @@ macro_rules! contract_of {
             a_healthy_store_says_so,
             the_readme_says_what_each_query_finds,
             fields_that_no_record_has_are_told,
+            every_count_and_group_is_that_of_the_records,
+            counts_are_exact_while_records_arrive,
         }
     };
 }

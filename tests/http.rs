@@ -1,5 +1,6 @@
 //! The HTTP API of the real server: every body once, word for word.
 
+mod counting;
 mod errors;
 mod limits;
 mod reading;

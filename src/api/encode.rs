@@ -8,7 +8,7 @@ use actix_web::http::header::{Accept, Header};
 use crate::batch::{Records, RowWriter};
 use crate::error::Problem;
 
-pub(super) use csv::Field;
+pub(super) use csv::{Field, write_cell as write_csv_cell};
 
 /// In which form records are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,15 +108,23 @@ fn write_objects(records: &Records, out: &mut Vec<u8>, separate: impl Fn(usize, 
     }
 }
 
-/// The form with the highest quality; of equals the one that is named most exactly, then the one named first, then JSON.
 fn preferred(request: &HttpRequest) -> Result<Kind, Problem> {
+    negotiate(request, TYPES).ok_or_else(|| {
+        Problem::not_acceptable(
+            "answers are application/json, application/x-ndjson or text/csv, none of which is accepted",
+        )
+    })
+}
+
+/// The form with the highest quality; of equals the one that is named most exactly, then the one named first, then the first.
+pub(super) fn negotiate<T: Copy>(request: &HttpRequest, types: &[(&str, T)]) -> Option<T> {
     let accept = match Accept::parse(request) {
         Ok(accept) if !accept.is_empty() => accept,
         // RFC 9110 lets a server take a header that it cannot read, as well as none, as no preference.
-        _ => return Ok(Kind::Json),
+        _ => return types.first().map(|(_, kind)| *kind),
     };
     let mut best = None;
-    for (rank, (name, kind)) in TYPES.iter().enumerate() {
+    for (rank, (name, kind)) in types.iter().enumerate() {
         let matching = accept.iter().enumerate().filter_map(|(place, range)| {
             let exactness = exactness(range.item.essence_str(), name)?;
             Some((exactness, range.quality, place))
@@ -131,11 +139,7 @@ fn preferred(request: &HttpRequest) -> Result<Kind, Problem> {
             best = Some((score, *kind));
         }
     }
-    best.map(|(_, kind)| kind).ok_or_else(|| {
-        Problem::not_acceptable(
-            "answers are application/json, application/x-ndjson or text/csv, none of which is accepted",
-        )
-    })
+    best.map(|(_, kind)| kind)
 }
 
 /// How exactly `range` means the type `name`; `None`, if it does not.

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 
-use super::{record, retrieve, status, write};
+use super::{fields, record, retrieve, stats, status, write};
 use crate::error::ProblemBody;
 
 /// The API as its handlers declare it.
@@ -13,6 +13,7 @@ use crate::error::ProblemBody;
     info(title = "Sluice", description = "A log aggregator that loses nothing it has accepted."),
     paths(
         write::batch, write::records, retrieve::retrieve, record::record,
+        stats::count, stats::stats, fields::fields, fields::values,
         status::index, status::health, status::ready, status::metrics, status::config, document,
     ),
     components(schemas(ProblemBody)),
@@ -87,6 +88,6 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, 13);
+        assert_eq!(count, 17);
     }
 }

@@ -79,6 +79,12 @@ pub const KEYS: &[Key] = &[
     key("query.queue_max", "64", "0 to 100000", "queries that wait for a worker"),
     key("query.timeout", "30s", PERIOD, "how long a query may run"),
     key("query.barrier_timeout", "500ms", PERIOD, "how long a read waits for what was accepted before it"),
+    key(
+        "query.memory_bytes",
+        "256MiB",
+        "a size of at least 64KiB",
+        "memory of a query's groups, distinct values, percentiles and names",
+    ),
     key("query.stall_timeout", "30s", PERIOD, "how long a stream waits for a client that does not read"),
     key("retention.days", "0", "0 (for ever) to 36500", "how long records are kept"),
     key("retention.bytes", "0", "0 (no limit), or a size", "how much the embedded store keeps"),

@@ -253,6 +253,29 @@ pub struct Columns {
     pub message: bool,
     /// Those of attributes, by name, and `overflow`, if there is any.
     pub attributes: BTreeSet<String>,
+    /// Those of all attributes, and `overflow`.
+    pub every_attribute: bool,
+}
+
+impl Columns {
+    /// What either looks at.
+    #[must_use]
+    pub fn and(mut self, other: &Columns) -> Columns {
+        self.timestamp |= other.timestamp;
+        self.id |= other.id;
+        self.severity |= other.severity;
+        self.level |= other.level;
+        self.service |= other.service;
+        self.message |= other.message;
+        self.attributes.extend(other.attributes.iter().cloned());
+        self.every_attribute |= other.every_attribute;
+        self
+    }
+
+    /// Whether any attribute is among them.
+    pub fn has_attributes(&self) -> bool {
+        self.every_attribute || !self.attributes.is_empty()
+    }
 }
 
 impl Needle {

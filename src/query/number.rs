@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 /// A decimal number: ±0.d₁d₂d₃… × 10^`point`, without zeros at either end of its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     negative: bool,
     digits: SmallVec<[u8; 24]>,
     point: i64,
@@ -45,7 +45,7 @@ impl Decimal {
     }
 
     /// The number that is written for `value`.
-    fn of_float(value: f64) -> Option<Decimal> {
+    pub fn of_float(value: f64) -> Option<Decimal> {
         Decimal::parse(&format!("{value:e}"))
     }
 
@@ -61,6 +61,41 @@ impl Decimal {
         let digits = self.digits.iter().copied().chain(std::iter::repeat(0)).take(wanted);
         let magnitude = digits.fold(0_i128, |value, digit| value * 10 + i128::from(digit));
         Some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    /// The integer that the number is, if it is one of at most 37 digits.
+    pub fn integer(&self) -> Option<i128> {
+        const DIGITS_MAX: i64 = 37;
+        let places = usize::try_from(self.point).ok().filter(|_| self.point <= DIGITS_MAX)?;
+        if self.digits.len() > places {
+            return None;
+        }
+        let digits = self.digits.iter().copied().chain(std::iter::repeat(0)).take(places);
+        let magnitude = digits.fold(0_i128, |value, digit| value * 10 + i128::from(digit));
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    /// The nearest float; infinite, if the number is past the range of floats.
+    pub fn to_float(&self) -> f64 {
+        self.to_json().parse().unwrap_or(0.0)
+    }
+
+    /// The number as JSON: its digits, and a power of ten.
+    pub fn to_json(&self) -> String {
+        let mut text = String::with_capacity(self.digits.len() + 8);
+        if self.negative {
+            text.push('-');
+        }
+        let mut digits = self.digits.iter().map(|digit| char::from(b'0' + digit));
+        text.push(digits.next().unwrap_or('0'));
+        if self.digits.len() > 1 {
+            text.push('.');
+            text.extend(digits);
+        }
+        if !self.digits.is_empty() && self.point != 1 {
+            text.push_str(&format!("e{}", self.point.saturating_sub(1)));
+        }
+        text
     }
 
     /// The greatest integer that is not above the number, and whether there is a rest; far out it stands for infinity.

@@ -4,7 +4,7 @@
 //! A thread of the store ([`background`]) flushes it by rows, bytes, age or on request: [`flush`] lays the rows out by
 //! day, [`writer`] writes a segment of each ([`segment`] is its specification), and the manifest ([`manifest`]) makes them
 //! durable. The same thread merges small segments ([`compaction`]), deletes old ones ([`retention`]) and sets damaged
-//! ones aside. A search ([`search`]) sees memory and disk as one.
+//! ones aside. A search ([`search`]) sees memory and disk as one, and so does a tally ([`tally`]).
 //!
 //! Each record is in one place at a time: the blocks in memory, being flushed and on disk are one set under one lock, by
 //! which a write passes over what is there already.
@@ -13,6 +13,7 @@ mod background;
 mod cache;
 mod check;
 mod compaction;
+mod counts;
 mod engine;
 mod extent;
 mod fetch;
@@ -30,6 +31,7 @@ mod salvage;
 mod seal;
 mod search;
 mod segment;
+mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -51,7 +53,8 @@ use crate::batch::{Block, BlockSet, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::Files;
 use crate::finding::Checked;
-use crate::query::Query;
+use crate::query::{Filter, Query};
+use crate::stats::Tally;
 
 /// Why the store's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +142,13 @@ impl Store for EmbeddedStore {
     fn search(&self, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
         let engine = &self.engine;
         search::search(&engine.snapshot(), &engine.cache, query, sink, &|segment, why| {
+            engine.report_damage(segment, why)
+        })
+    }
+
+    fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError> {
+        let engine = &self.engine;
+        tally::tally(&engine.snapshot(), &engine.cache, filter, tally, &|segment, why| {
             engine.report_damage(segment, why)
         })
     }

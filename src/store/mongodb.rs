@@ -10,6 +10,7 @@ mod document;
 mod pushdown;
 mod search;
 mod setup;
+mod tally;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,8 @@ use super::retention_clock::RetentionClock;
 use super::{Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{MongoSettings, RetentionSettings};
-use crate::query::Query;
+use crate::query::{Filter, Query};
+use crate::stats::Tally;
 
 /// How many documents are deleted in one step.
 const DELETE_ROWS: usize = 5_000;
@@ -127,6 +129,10 @@ impl Store for MongoStore {
 
     fn search(&self, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
         search::search(&self.shared, query, sink)
+    }
+
+    fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError> {
+        tally::tally(&self.shared, filter, tally)
     }
 
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {

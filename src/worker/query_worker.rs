@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix::{Actor, ActorContext, Handler, Message, SyncContext};
+use arrow_buffer::BooleanBuffer;
 use sluice_model::RecordId;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -14,7 +15,8 @@ use super::metrics::{WorkerMetrics, outcome};
 use super::reader::Page;
 use super::{Guarded, Pool, guarded};
 use crate::batch::Records;
-use crate::query::Query;
+use crate::query::{Columns, Filter, Query};
+use crate::stats::{Census, Gather, LimitError, Tally, Wants};
 use crate::store::{Sink, Store, StoreError};
 
 /// Answers one search or look-up at a time; the pool has several.
@@ -50,6 +52,21 @@ pub(super) struct Unknown {
     pub(super) ticket: Ticket,
 }
 
+/// A question about all matches at once.
+pub(super) struct Tallying<G> {
+    pub(super) filter: Filter,
+    pub(super) gather: G,
+    pub(super) ticket: Ticket,
+}
+
+impl<G> Message for Tallying<G>
+where
+    G: Gather + 'static,
+    G::Answer: 'static,
+{
+    type Result = Result<G::Answer, QueryError>;
+}
+
 /// Why a worker has no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum QueryError {
@@ -57,6 +74,8 @@ pub(super) enum QueryError {
     Refused(BreakerState),
     /// Nobody waits for the answer any more.
     Abandoned,
+    /// The query went past one of its limits.
+    Limit(LimitError),
     /// The store failed.
     Store(StoreError),
 }
@@ -108,6 +127,25 @@ impl Handler<Unknown> for QueryWorker {
     }
 }
 
+impl<G> Handler<Tallying<G>> for QueryWorker
+where
+    G: Gather + 'static,
+    G::Answer: 'static,
+{
+    type Result = Result<G::Answer, QueryError>;
+
+    fn handle(&mut self, message: Tallying<G>, context: &mut Self::Context) -> Self::Result {
+        let Tallying { filter, gather, ticket } = message;
+        let mut watched = Watched { gather, ticket: &ticket, abandoned: false };
+        let answer = self.call(&ticket, context, |store| {
+            store.tally(&filter, &mut watched)?;
+            let is_whole = !watched.abandoned && !ticket.is_over();
+            Ok(is_whole.then(|| watched.gather.finish()))
+        })?;
+        answer.map_or(Err(QueryError::Abandoned), |answer| answer.map_err(QueryError::Limit))
+    }
+}
+
 impl QueryWorker {
     /// Makes one call of the store through the breaker.
     fn call<T>(
@@ -138,6 +176,43 @@ impl QueryWorker {
             permit.record(&result);
         }
         result.map_err(QueryError::Store)
+    }
+}
+
+/// A tally that ends when nobody wants its answer.
+struct Watched<'a, G> {
+    gather: G,
+    ticket: &'a Ticket,
+    abandoned: bool,
+}
+
+impl<G: Gather> Tally for Watched<'_, G> {
+    fn columns(&self) -> Columns {
+        self.gather.columns()
+    }
+
+    fn wants(&self) -> Wants {
+        self.gather.wants()
+    }
+
+    fn take(&mut self, census: &Census<'_>) -> bool {
+        self.gather.take(census)
+    }
+
+    fn add(&mut self, records: &Records, rows: &BooleanBuffer) -> ControlFlow<()> {
+        if self.ticket.is_over() {
+            self.abandoned = true;
+            return ControlFlow::Break(());
+        }
+        self.gather.add(records, rows)
+    }
+
+    fn reset(&mut self) {
+        self.gather.reset();
+    }
+
+    fn is_over(&self) -> bool {
+        self.ticket.is_over() || self.gather.is_over()
     }
 }
 

@@ -10,11 +10,12 @@ use sluice_model::RecordId;
 use tokio::sync::Semaphore;
 
 use super::breaker::{Breaker, BreakerState};
-use super::query_worker::{Lookup, QueryError, QueryWorker, Retrieve, Ticket, Unknown};
+use super::query_worker::{Lookup, QueryError, QueryWorker, Retrieve, Tallying, Ticket, Unknown};
 use crate::batch::Records;
 use crate::config::QuerySettings;
-use crate::query::Query;
+use crate::query::{Filter, Query};
 use crate::spool::Spool;
+use crate::stats::{Aggregation, Aggregator, Catalogue, FieldEntry, Gather, LimitError, Table};
 use crate::store::StoreError;
 
 /// What a read could not see yet, for the header `Sluice-Incomplete: records=N, lag=S`.
@@ -50,6 +51,9 @@ pub enum ReadError {
         /// The setting.
         limit: Duration,
     },
+    /// The query asks for more than its limits allow: 400.
+    #[error(transparent)]
+    Limit(LimitError),
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -121,6 +125,30 @@ impl Reader {
         self.ask(|ticket| Lookup { id, ticket }).await
     }
 
+    /// Counts and groups all matches.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn stats(&self, filter: Filter, aggregation: Aggregation) -> Result<Table, ReadError> {
+        self.gather(filter, Aggregator::new(aggregation, self.settings.memory_bytes)).await
+    }
+
+    /// Which fields the matches have, the most frequent first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn fields(&self, filter: Filter) -> Result<Vec<FieldEntry>, ReadError> {
+        self.gather(filter, Catalogue::new(self.settings.memory_bytes)).await
+    }
+
+    async fn gather<G>(&self, filter: Filter, gather: G) -> Result<G::Answer, ReadError>
+    where
+        G: Gather + Send + 'static,
+        G::Answer: Send + 'static,
+    {
+        self.ask(|ticket| Tallying { filter, gather, ticket }).await
+    }
+
     /// Which of these attributes no record has, as far as the store can tell soon.
     ///
     /// # Errors
@@ -158,6 +186,7 @@ impl Reader {
         match tokio::time::timeout(limit, self.workers.send(message(ticket))).await {
             Err(_) | Ok(Ok(Err(QueryError::Abandoned))) => Err(ReadError::TimedOut { limit }),
             Ok(Ok(Err(QueryError::Refused(state)))) => Err(state.into()),
+            Ok(Ok(Err(QueryError::Limit(error)))) => Err(ReadError::Limit(error)),
             Ok(Ok(Err(QueryError::Store(error)))) => Err(ReadError::Store(error)),
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Err(_)) => Err(ReadError::Store(StoreError::Bug("the query workers are gone".to_owned()))),

@@ -12,6 +12,7 @@ use sluice_model::{RecordId, Severity, Timestamp};
 
 use super::ask::{Ask, ask};
 pub use super::asking::the_readme_says_what_each_query_finds;
+pub use super::counting::{counts_are_exact_while_records_arrive, every_count_and_group_is_that_of_the_records};
 use super::model::{self, BASE, Row, SERVICES, Sent, answer, answer_to, block, rows, run, sent, shown};
 use super::{Collect, KEEP_ALL, Open, search};
 use crate::support::mongo::poll;
@@ -22,6 +23,11 @@ const CASES: u32 = 12;
 const QUERIES: usize = 24;
 /// How long a store may take to make something durable or to delete it.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many times, as `SLUICE_CONTRACT_CASES` says.
+pub fn cases() -> u32 {
+    std::env::var("SLUICE_CONTRACT_CASES").map_or(CASES, |cases| cases.parse().expect("a number of cases"))
+}
 
 fn everything(order: Order) -> Query {
     Query { filter: Filter::default(), order, after: None, limit: None }
@@ -35,7 +41,7 @@ fn bound() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub fn filter() -> impl Strategy<Value = Filter> {
     let severities = prop_oneof![
         Just(SeveritySet::ALL),
         prop::sample::select(Severity::ALL.to_vec()).prop_map(SeveritySet::at_least),
@@ -73,7 +79,7 @@ fn blocks() -> impl Strategy<Value = Vec<Vec<Sent>>> {
     prop::collection::vec(prop::collection::vec(sent(), 1..16), 1..5)
 }
 
-fn write_all(store: &dyn Store, blocks: &[Vec<Sent>]) -> Vec<Row> {
+pub fn write_all(store: &dyn Store, blocks: &[Vec<Sent>]) -> Vec<Row> {
     let mut written = Vec::new();
     let mut next = [0, 0];
     for (index, records) in blocks.iter().enumerate() {
@@ -87,7 +93,7 @@ fn write_all(store: &dyn Store, blocks: &[Vec<Sent>]) -> Vec<Row> {
 }
 
 pub fn every_query_is_answered_like_the_model(open: Open) {
-    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
     let cases = (blocks(), prop::collection::vec(query(), QUERIES));
     let result = runner.run(&cases, |(blocks, queries)| {
         let Some(subject) = open("every_query_is_answered_like_the_model", KEEP_ALL) else { return Ok(()) };

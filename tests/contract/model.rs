@@ -56,7 +56,8 @@ impl Row {
         )
     }
 
-    fn matches(&self, query: &Query, ask: &Ask) -> bool {
+    /// Whether it is asked for.
+    pub fn matches(&self, query: &Query, ask: &Ask) -> bool {
         let (filter, sent) = (&query.filter, &self.sent);
         let time = Timestamp::from_nanos(sent.ns);
         let position = (time, self.id);

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("batch", 1),
     ("query", 2),
     ("finding", 2),
+    ("stats", 2),
     ("store", 3),
     ("spool", 3),
     ("worker", 4),

@@ -149,7 +149,8 @@ fn write_overflow(records: &Records, row: usize, name: &str, cell: &mut Vec<u8>)
 }
 
 /// Appends the cell at `place` of `count`, and the comma before it.
-fn write_cell(cell: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
+/// Appends the cell at `place` of `count` in a line.
+pub(in crate::api) fn write_cell(cell: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
     if place > 0 {
         out.push(b',');
     }

@@ -76,6 +76,17 @@ impl Extent {
         Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
     }
 
+    /// The severity of all records, if it is one.
+    pub(super) fn only_severity(&self) -> Option<Severity> {
+        let mut occurring = Severity::ALL.into_iter().filter(|severity| self.severities().contains(*severity));
+        occurring.next().filter(|_| occurring.next().is_none())
+    }
+
+    /// The service of all records, if it is one and is kept whole.
+    pub(super) fn only_service(&self) -> Option<&str> {
+        self.service_max.as_deref().filter(|max| *max == self.service_min)
+    }
+
     /// Whether the service may occur.
     pub(super) fn may_have_service(&self, service: &str) -> bool {
         self.service_min.as_str() <= service && self.service_max.as_deref().is_none_or(|max| service <= max)

@@ -29,6 +29,7 @@ use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
 use crate::files::{Access, File, Files};
 use crate::query::Columns;
+use crate::stats::FieldType;
 
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
@@ -212,10 +213,14 @@ impl OpenSegment {
             (wanted.level, LEVEL),
             (wanted.service, SERVICE),
             (wanted.message, MESSAGE),
-            (!wanted.attributes.is_empty(), OVERFLOW),
+            (wanted.has_attributes(), OVERFLOW),
         ];
         let fixed = fixed.into_iter().filter_map(|(is_wanted, place)| is_wanted.then_some(place));
-        let mut attributes: Vec<usize> = wanted.attributes.iter().filter_map(|name| self.place_of(name)).collect();
+        let mut attributes: Vec<usize> = if wanted.every_attribute {
+            (OVERFLOW + 1..self.metadata.schema().fields().len()).collect()
+        } else {
+            wanted.attributes.iter().filter_map(|name| self.place_of(name)).collect()
+        };
         attributes.sort_unstable();
         fixed.chain(attributes).collect()
     }
@@ -229,6 +234,20 @@ impl OpenSegment {
     /// Whether a record of the row group may have the attribute: there is a column for it, or something in the overflow.
     pub(super) fn may_have_attribute(&self, group: usize, name: &str) -> bool {
         self.place_of(name).is_some() || self.may_overflow(group)
+    }
+
+    /// How many records of the row group have each attribute; `None`, if it does not say, or some are in the overflow.
+    pub(super) fn attribute_counts(&self, group: usize) -> Option<Vec<(String, FieldType, u64)>> {
+        let counts = self.footer.row_groups.get(group)?.counts.as_ref()?;
+        if self.may_overflow(group) {
+            return None;
+        }
+        let fields = self.metadata.schema().fields().iter().skip(OVERFLOW + 1);
+        let named = fields.zip(&counts.attributes).map(|(field, rows)| {
+            let name = field.name().strip_prefix(ATTRIBUTE_PREFIX).unwrap_or(field.name());
+            (name.to_owned(), FieldType::of_column(field.data_type()), u64::from(*rows))
+        });
+        Some(named.collect())
     }
 
     /// Whether a record of the row group may have something in the overflow.

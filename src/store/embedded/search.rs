@@ -330,7 +330,7 @@ impl Best {
 }
 
 /// Those of the rows whose bit is set in `rows` that have one in `passed`, where only they stand.
-fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuffer {
+pub(super) fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuffer {
     let mut bits = BooleanBufferBuilder::new(rows.len());
     bits.append_n(rows.len(), false);
     let passing = rows.set_indices().zip(passed.iter()).filter(|(_, passed)| *passed);

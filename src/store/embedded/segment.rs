@@ -15,7 +15,7 @@
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
-//! that it replaces, the bounds of each row group, and where the regions are. A reader refuses a format above its own.
+//! that it replaces, the bounds and the counts of each row group, and where the regions are. A reader refuses a format above its own.
 //!
 //! **Invariants.** A file under its final name is complete and never changes. No record stands in two segments that the
 //! manifest lists.
@@ -124,6 +124,22 @@ pub(super) struct RowGroup {
     pub(super) sequences: (u64, u64),
     /// Where the token filter stands, if there is one.
     pub(super) tokens: Option<Region>,
+    /// How many rows have what, so that they can be counted without a look. Older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counts: Option<GroupCounts>,
+}
+
+/// How many rows of a row group have what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GroupCounts {
+    /// By service and severity number; empty, if there are too many.
+    pub(super) levels: Vec<(String, u8, u32)>,
+    /// Those with a service that is not empty.
+    pub(super) services: u32,
+    /// Those with a message that is not empty.
+    pub(super) messages: u32,
+    /// Those with a value in each attribute's column, in the order of the columns.
+    pub(super) attributes: Vec<u32>,
 }
 
 /// Bytes within the file.

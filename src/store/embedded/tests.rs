@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod model;
 mod power_cut;
+mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;

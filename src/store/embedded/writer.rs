@@ -15,6 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::counts;
 use super::extent::Extent;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
@@ -154,7 +155,8 @@ fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Optio
     let sequences = (0..group.len()).map(|row| group.id(row).sequence);
     let bounds = sequences.fold((u64::MAX, 0), |(min, max), sequence| (sequence.min(min), sequence.max(max)));
     let extent = Extent::of(&group.logs).ok_or(WriteError::Empty)?;
-    Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None }, filter))
+    let counts = Some(counts::of(&group.logs));
+    Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None, counts }, filter))
 }
 
 fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> Result<Region, std::io::Error> {

@@ -76,10 +76,19 @@ pub(super) fn encode(
 
 /// Appends the record of a document to `builder`; returns its id, or nothing if the document is not one of ours.
 pub(super) fn decode(document: &RawDocument, builder: &mut LogBatchBuilder) -> Option<RecordId> {
+    decode_with(document, None, builder)
+}
+
+/// The same of a document whose message may have been left out, with this one in its place.
+pub(super) fn decode_with(
+    document: &RawDocument,
+    message: Option<&str>,
+    builder: &mut LogBatchBuilder,
+) -> Option<RecordId> {
     let mut nested = None;
     let mut exact = None;
     let (mut id, mut ns, mut severity) = (None, None, None);
-    let (mut level, mut service, mut message) = (None, None, None);
+    let (mut level, mut service, mut message) = (None, None, message);
     for (key, value) in document.iter().flatten() {
         match (key.as_str(), value) {
             ("_id", RawBsonRef::String(text)) => id = text.parse::<RecordId>().ok(),

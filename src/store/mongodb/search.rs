@@ -196,7 +196,7 @@ fn hand_on(
 }
 
 /// The query as a filter: exact but for what of the tree is pushed as a superset.
-fn filter(query: &Query, pushed: &Pushed) -> Document {
+pub(super) fn filter(query: &Query, pushed: &Pushed) -> Document {
     let range = query.open_range();
     // Always there: documents that are not of ours have no `ns`.
     let mut filter = doc! { "ns": { "$gte": range.start.as_nanos(), "$lte": range.end.as_nanos() } };

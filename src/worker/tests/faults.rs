@@ -10,7 +10,8 @@ use std::time::Duration;
 use sluice_model::{RecordId, Timestamp};
 
 use crate::batch::{Block, BlockSet, Records};
-use crate::query::Query;
+use crate::query::{Filter, Query};
+use crate::stats::Tally;
 use crate::store::{Sink, Store, StoreError};
 
 /// Keeps records by id. A record whose message begins with `refused` is rejected by name, with `mystery` the whole
@@ -106,6 +107,18 @@ impl Store for FaultStore {
         }
         self.searching.fetch_sub(1, Ordering::SeqCst);
         assert!(!panics, "a search makes the store panic");
+        Ok(())
+    }
+
+    fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError> {
+        self.check_up()?;
+        self.searching.fetch_add(1, Ordering::SeqCst);
+        let records: Vec<Records> = self.records.lock().unwrap().values().cloned().collect();
+        let _ = records.iter().try_for_each(|record| tally.add(record, &filter.select(record)));
+        while self.endless.load(Ordering::SeqCst) && !tally.is_over() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.searching.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
 

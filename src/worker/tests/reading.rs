@@ -8,6 +8,7 @@ use sluice_model::Severity;
 
 use super::{FaultStore, Rig, settings, until, wait_for, with_settings, with_workers};
 use crate::query::{Filter, Order, Query};
+use crate::stats::{Aggregation, LimitError, parse_fields};
 use crate::store::StoreError;
 use crate::worker::breaker::BreakerState;
 use crate::worker::{Page, ReadError};
@@ -124,5 +125,52 @@ fn a_panic_in_a_search_is_an_error_and_the_worker_lives_on() {
         assert_eq!(rows(&wait_for(rig.workers.reader().retrieve(query(10), PLENTY)).unwrap()), 1);
         let status = rig.workers.status();
         assert_eq!((status.query.panics, status.query.breaker), (6, BreakerState::Closed));
+    });
+}
+
+#[test]
+fn a_count_that_nobody_waits_for_or_that_takes_too_long_frees_its_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.query.timeout = Duration::from_millis(300);
+    with_settings(folder.path(), &Arc::default(), settings, |rig| {
+        rig.accept(Severity::Info, &["m", "n"]);
+        rig.drained();
+        let count = |reader: Arc<crate::worker::Reader>| async move {
+            reader.stats(Filter::default(), Aggregation::count()).await.map(|table| table.count())
+        };
+        let reader = || Arc::clone(rig.workers.reader());
+        assert_eq!(wait_for(count(reader())), Ok(2));
+        rig.faults.endless.store(true, Ordering::SeqCst);
+        let dropped = wait_for(async { tokio::time::timeout(Duration::from_millis(50), count(reader())).await });
+        assert!(dropped.is_err());
+        until("the count's end", || rig.faults.searching.load(Ordering::SeqCst) == 0);
+        let timed_out = ReadError::TimedOut { limit: Duration::from_millis(300) };
+        assert_eq!(wait_for(count(reader())), Err(timed_out));
+        until("the count's end", || rig.faults.searching.load(Ordering::SeqCst) == 0);
+        rig.faults.endless.store(false, Ordering::SeqCst);
+        assert_eq!(wait_for(count(reader())), Ok(2));
+        assert_eq!(rig.workers.status().query.breaker, BreakerState::Closed);
+    });
+}
+
+#[test]
+fn a_query_past_its_memory_is_its_own_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.query.memory_bytes = 1 << 10;
+    with_settings(folder.path(), &Arc::default(), settings, |rig| {
+        let messages: Vec<String> = (0..50).map(|n| format!("message {n}")).collect();
+        rig.accept(Severity::Info, &messages.iter().map(String::as_str).collect::<Vec<_>>());
+        rig.drained();
+        for _ in 0..6 {
+            let by = parse_fields("message").unwrap();
+            let asked = Aggregation { by, ..Aggregation::count() };
+            let error = wait_for(rig.workers.reader().stats(Filter::default(), asked)).unwrap_err();
+            assert_eq!(error, ReadError::Limit(LimitError::Memory { limit: 1 << 10 }));
+        }
+        assert_eq!(rig.workers.status().query.breaker, BreakerState::Closed, "a query's limit is no failure");
+        let fields = wait_for(rig.workers.reader().fields(Filter::default())).unwrap();
+        assert_eq!(fields.first().map(|field| field.records), Some(50));
     });
 }

@@ -1,0 +1,232 @@
+//! Tallies: every match once, in no order, with no more columns than are asked for.
+//!
+//! A tally takes a snapshot and goes through its chunks and segments. Where all records of a segment or row group match
+//! and so much is known of them that the tally needs no look, no column is opened. Of the other row groups the columns
+//! are read as a search does it: the key columns that the filter needs, then step by step what it needs besides, only of
+//! the rows that have passed, and in the end what the tally asks for.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow_buffer::BooleanBuffer;
+
+use super::cache::Cache;
+use super::counts;
+use super::extent::Extent;
+use super::known::Known;
+use super::memory::Chunk;
+use super::reader::{OpenSegment, ReadError};
+use super::search::{Failure, Snapshot, spread};
+use super::segment::{RowGroup, Segment};
+use crate::query::{Columns, Expr, Filter, Verdict};
+use crate::stats::{Census, Counted, FieldCounts, Tally, Wants};
+use crate::store::StoreError;
+
+/// Gives every match to `tally`; tells `damaged` of each segment that had to be passed over.
+pub(super) fn tally(
+    snapshot: &Snapshot,
+    cache: &Cache,
+    filter: &Filter,
+    tally: &mut dyn Tally,
+    damaged: &dyn Fn(&Segment, &str),
+) -> Result<(), StoreError> {
+    let question = Question::new(filter, tally);
+    let mut passed_over: Vec<Arc<Segment>> = Vec::new();
+    loop {
+        match question.ask(snapshot, cache, &passed_over, tally) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Damaged(segment, reason)) => {
+                damaged(&segment, &reason);
+                // A part of it must not count: it is there as a whole or not at all.
+                passed_over.push(segment);
+                tally.reset();
+            }
+        }
+    }
+}
+
+/// What is asked of each source.
+struct Question<'a> {
+    filter: &'a Filter,
+    /// The part of the filter for key columns, and what has to be passed besides, step by step.
+    keys_only: Filter,
+    later: Vec<Expr>,
+    /// What the first part needs, and the tally.
+    keys: Columns,
+    wanted: Columns,
+    wants: Wants,
+}
+
+impl<'a> Question<'a> {
+    fn new(filter: &'a Filter, tally: &dyn Tally) -> Question<'a> {
+        let [keys, fields, messages] = filter.matching.steps();
+        let keys_only = Filter { matching: keys, ..filter.clone() };
+        Question {
+            filter,
+            keys: keys_only.columns(),
+            keys_only,
+            later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
+            wanted: tally.columns(),
+            wants: tally.wants(),
+        }
+    }
+
+    fn ask(
+        &self,
+        snapshot: &Snapshot,
+        cache: &Cache,
+        passed_over: &[Arc<Segment>],
+        tally: &mut dyn Tally,
+    ) -> Result<(), Failure> {
+        let is_sound = |segment: &&Arc<Segment>| {
+            !segment.is_damaged() && !passed_over.iter().any(|other| Arc::ptr_eq(other, segment))
+        };
+        for chunk in &snapshot.chunks {
+            if tally.is_over() || self.ask_chunk(chunk, tally).is_break() {
+                return Ok(());
+            }
+        }
+        for segment in snapshot.segments.iter().filter(is_sound) {
+            if tally.is_over() || self.ask_segment(segment, cache, tally)?.is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_chunk(&self, chunk: &Chunk, tally: &mut dyn Tally) -> ControlFlow<()> {
+        let rows = match self.filter.verdict(&Known::by_extent(&chunk.extent)) {
+            Verdict::Never => return ControlFlow::Continue(()),
+            Verdict::Always => {
+                if self.take(&chunk.extent, chunk.records.len() as u64, Details::default(), tally) {
+                    return ControlFlow::Continue(());
+                }
+                BooleanBuffer::new_set(chunk.records.len())
+            }
+            Verdict::Maybe => self.filter.select(&chunk.records),
+        };
+        if rows.count_set_bits() == 0 { ControlFlow::Continue(()) } else { tally.add(&chunk.records, &rows) }
+    }
+
+    fn ask_segment(
+        &self,
+        segment: &Arc<Segment>,
+        cache: &Cache,
+        tally: &mut dyn Tally,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let extent = &segment.info.extent;
+        match self.filter.verdict(&Known::by_extent(extent)) {
+            Verdict::Never => return Ok(ControlFlow::Continue(())),
+            Verdict::Always if self.take(extent, segment.info.rows, Details::default(), tally) => {
+                return Ok(ControlFlow::Continue(()));
+            }
+            _ => {}
+        }
+        let open = cache.get(segment).map_err(|error| Failure::of(segment, error))?;
+        for (index, group) in open.footer.row_groups.iter().enumerate() {
+            let asked = self.ask_group(&open, index, group, tally).map_err(|error| Failure::of(segment, error))?;
+            if tally.is_over() || asked.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn ask_group(
+        &self,
+        open: &OpenSegment,
+        index: usize,
+        group: &RowGroup,
+        tally: &mut dyn Tally,
+    ) -> Result<ControlFlow<()>, ReadError> {
+        let known = Known::of_group(open, index, &group.extent, self.filter)?;
+        let verdict = self.filter.verdict(&known);
+        match verdict {
+            Verdict::Never => return Ok(ControlFlow::Continue(())),
+            Verdict::Always if self.take(&group.extent, group.rows.into(), self.details(open, index), tally) => {
+                return Ok(ControlFlow::Continue(()));
+            }
+            _ => {}
+        }
+        let rows = group.rows as usize;
+        if verdict == Verdict::Always {
+            let records = open.columns(index, None, &open.places(&self.wanted))?;
+            return Ok(tally.add(&records, &BooleanBuffer::new_set(rows)));
+        }
+        // What is read for the filter serves the tally too, if that needs nothing but key columns.
+        let all_at_once = !self.wanted.message && !self.wanted.level && !self.wanted.has_attributes();
+        let first = if all_at_once { self.keys.clone().and(&self.wanted) } else { self.keys.clone() };
+        let places = open.places(&first);
+        let mut read = None;
+        let mut passing = BooleanBuffer::new_set(rows);
+        if !places.is_empty() {
+            let records = open.columns(index, None, &places)?;
+            passing = self.keys_only.select(&records);
+            read = Some(records);
+        }
+        for step in self.later.iter().filter(|step| step.verdict(&known) != Verdict::Always) {
+            let count = passing.count_set_bits();
+            if count == 0 {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let selection = (count < rows).then(|| passing.clone());
+            let records = open.columns(index, selection, &open.places(&step.columns()))?;
+            passing = spread(&passing, &step.select(&records, &BooleanBuffer::new_set(count)));
+        }
+        let count = passing.count_set_bits();
+        if count == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if let Some(records) = read.filter(|_| all_at_once) {
+            return Ok(tally.add(&records, &passing));
+        }
+        let selection = (count < rows).then_some(passing);
+        let records = open.columns(index, selection, &open.places(&self.wanted))?;
+        Ok(tally.add(&records, &BooleanBuffer::new_set(count)))
+    }
+
+    /// Offers records, all of which match, by what is known of them: whether they were taken.
+    fn take(&self, extent: &Extent, rows: u64, details: Details, tally: &mut dyn Tally) -> bool {
+        if self.wants == Wants::Records {
+            return false;
+        }
+        tally.take(&Census {
+            rows,
+            times: extent.times(),
+            service: extent.only_service(),
+            severity: extent.only_severity(),
+            counts: &details.counts,
+            fields: details.fields.as_ref(),
+        })
+    }
+
+    /// What the footer says of a row group, as far as the tally can use it.
+    fn details(&self, open: &OpenSegment, index: usize) -> Details {
+        let Some(known) = open.footer.row_groups.get(index).and_then(|group| group.counts.as_ref()) else {
+            return Details::default();
+        };
+        match &self.wants {
+            Wants::Records => Details::default(),
+            Wants::Counts(dimensions) if dimensions.service || dimensions.severity => {
+                Details { counts: counts::counted(known), fields: None }
+            }
+            Wants::Counts(_) => Details::default(),
+            Wants::Fields => {
+                let fields = open.attribute_counts(index).map(|attributes| FieldCounts {
+                    services: known.services.into(),
+                    messages: known.messages.into(),
+                    attributes,
+                });
+                Details { counts: Vec::new(), fields }
+            }
+        }
+    }
+}
+
+/// What is known of records beside their extent.
+#[derive(Default)]
+struct Details {
+    counts: Vec<Counted>,
+    fields: Option<FieldCounts>,
+}
