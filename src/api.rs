@@ -2,6 +2,7 @@
 
 mod body;
 mod connections;
+mod context;
 mod encode;
 mod fields;
 #[cfg(any(test, fuzzing))]
@@ -14,6 +15,7 @@ mod selection;
 mod stall;
 mod stats;
 mod status;
+mod tail;
 mod write;
 
 use actix_web::http::Method;
@@ -25,6 +27,7 @@ use crate::error::{Problem, ProblemKind};
 use crate::files::Watched;
 use crate::ingest::Ingest;
 use crate::spool::Spool;
+use crate::tail::Tails;
 use crate::telemetry::Metrics;
 use crate::worker::{Reader, Workers};
 
@@ -40,6 +43,8 @@ pub struct Parts {
     pub reader: web::Data<Reader>,
     /// The spool, for its state.
     pub spool: web::Data<Spool>,
+    /// The live tails.
+    pub tails: web::Data<Tails>,
     /// The workers, for their state.
     pub workers: web::Data<Workers>,
     /// The configuration.
@@ -53,12 +58,16 @@ pub struct Parts {
 /// Ids have 26 characters of Crockford's base32, in either case.
 const ID_PATH: &str = "/logs/{id:[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}}";
 
+/// The neighbours of the record with an id.
+const CONTEXT_PATH: &str = "/logs/{id:[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}}/context";
+
 /// Adds all paths to an application.
 pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
     routes
         .app_data(parts.ingest.clone())
         .app_data(parts.reader.clone())
         .app_data(parts.spool.clone())
+        .app_data(parts.tails.clone())
         .app_data(parts.workers.clone())
         .app_data(parts.settings.clone())
         .app_data(parts.files.clone())
@@ -80,6 +89,8 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .service(resource("/logs/stats", &[GET]).route(get().to(stats::stats)))
         .service(resource("/logs/fields", &[GET]).route(get().to(fields::fields)))
         .service(resource("/logs/fields/{name}/values", &[GET]).route(get().to(fields::values)))
+        .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
+        .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
         .default_service(web::to(unknown_path));
 }

@@ -25,6 +25,7 @@ use crate::spool::{Spool, SpoolError};
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::mongodb::MongoStore;
+use crate::tail::Tails;
 use crate::telemetry::{Metrics, VERSION};
 use crate::worker::{Sections, Workers, WorkersError};
 
@@ -36,6 +37,7 @@ pub struct App {
     address: SocketAddr,
     server: Server,
     spool: Arc<Spool>,
+    tails: Arc<Tails>,
     workers: Arc<Workers>,
     store: Arc<dyn Store>,
     shutdown_timeout: Duration,
@@ -57,6 +59,9 @@ pub enum BuildError {
     /// The workers cannot be started.
     #[error("workers: {0}")]
     Workers(#[from] WorkersError),
+    /// The thread of the tails cannot be started.
+    #[error("tails: {0}")]
+    Tails(std::io::Error),
     /// The port cannot be bound, or the server not be started.
     #[error("{listen}: {error}")]
     Bind {
@@ -100,17 +105,21 @@ impl App {
         let workers = Arc::new(Workers::start(&spool, &store, sections, &files, &dead_letters, &mut registry)?);
         sync_entries(&*files, &settings.data_dir)?;
         let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
+        let tails = Tails::start(spool.clone(), &settings.tail, &mut registry).map_err(BuildError::Tails)?;
+        let tails = Arc::new(tails);
         let parts = api::Parts {
             ingest: web::Data::new(ingest),
             reader: web::Data::from(workers.reader().clone()),
             spool: web::Data::from(spool.clone()),
+            tails: web::Data::from(tails.clone()),
             workers: web::Data::from(workers.clone()),
             settings: web::Data::new(settings.clone()),
             files: web::Data::from(watched),
             metrics: web::Data::new(Metrics::new(registry)),
         };
         let server = serve(listener, settings, parts)?;
-        Ok(App { address, server, spool, workers, store, shutdown_timeout: settings.shutdown_timeout, _lock: lock })
+        let shutdown_timeout = settings.shutdown_timeout;
+        Ok(App { address, server, spool, tails, workers, store, shutdown_timeout, _lock: lock })
     }
 
     /// Where the server really listens.
@@ -133,6 +142,8 @@ impl App {
         }
         let deadline = Instant::now() + self.shutdown_timeout;
         info!(timeout_s = self.shutdown_timeout.as_secs(); "stopping");
+        // They have no end of their own, and the HTTP server waits for what it has in hand.
+        self.tails.close();
         let (stopped, ()) = tokio::join!(server, handle.stop(true));
         stopped?;
         let (spool, workers, store) = (self.spool, self.workers, self.store);
@@ -217,7 +228,8 @@ fn serve(listener: TcpListener, settings: &Settings, parts: api::Parts) -> Resul
     .keep_alive(limits.keep_alive)
     .client_request_timeout(limits.client_timeout)
     .client_disconnect_timeout(Duration::from_secs(5))
-    .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
+    // A client that does not read may use it up; the rest of the stop needs some time too.
+    .shutdown_timeout((settings.shutdown_timeout * 2 / 3).as_secs().max(1))
     .on_connect(move |io, connection| {
         limit_stall(io, connection);
         connections.enter(connection);

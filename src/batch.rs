@@ -337,6 +337,14 @@ impl Records {
         }
     }
 
+    /// The records in the opposite order.
+    ///
+    /// # Errors
+    /// As for [`Records::take`].
+    pub fn reversed(&self) -> Result<Records, BatchError> {
+        self.take(&(0..u32::try_from(self.len()).unwrap_or(u32::MAX)).rev().collect::<Vec<_>>().into())
+    }
+
     /// The records of all `parts`, in order.
     ///
     /// # Errors

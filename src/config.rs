@@ -45,6 +45,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What a reader may do.
     pub query: QuerySettings,
+    /// Live tails.
+    pub tail: TailSettings,
     /// How long records are kept.
     pub retention: RetentionSettings,
     /// The embedded engine.
@@ -160,6 +162,19 @@ pub struct QuerySettings {
     pub stall_timeout: Duration,
 }
 
+/// The section `[tail]`.
+#[derive(Debug, Clone)]
+pub struct TailSettings {
+    /// How many tails are open at a time.
+    pub connections: usize,
+    /// How many bytes of matches wait for a tail's reader.
+    pub queue_bytes: usize,
+    /// How many bytes of records wait to be looked at, for all tails together.
+    pub backlog_bytes: usize,
+    /// How long a tail is silent before it sends a sign of life.
+    pub heartbeat: Duration,
+}
+
 /// The section `[retention]`.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionSettings {
@@ -208,6 +223,7 @@ impl Settings {
             breaker: breaker(layers)?,
             limits: limits(layers)?,
             query: query(layers)?,
+            tail: tail(layers)?,
             retention: retention(layers)?,
             embedded: embedded(layers)?,
             mongodb: mongodb(layers)?,
@@ -296,6 +312,15 @@ fn query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         barrier_timeout: layers.period("query.barrier_timeout")?,
         memory_bytes: layers.size("query.memory_bytes", 64 << 10, 1 << 40)?,
         stall_timeout: layers.period("query.stall_timeout")?,
+    })
+}
+
+fn tail(layers: &Layers) -> Result<TailSettings, ConfigError> {
+    Ok(TailSettings {
+        connections: layers.number("tail.connections", 0..=10_000)?,
+        queue_bytes: layers.size("tail.queue_bytes", 64 << 10, 1 << 30)?,
+        backlog_bytes: layers.size("tail.backlog_bytes", 64 << 10, 1 << 30)?,
+        heartbeat: layers.period("tail.heartbeat")?,
     })
 }
 

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::ingest::AcceptError;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
+use crate::tail::TailError;
 use crate::worker::ReadError;
 
 /// What kind of problem it is; each has one status.
@@ -270,6 +271,16 @@ impl From<ReadError> for Problem {
             ReadError::Limit(_) => Problem::new(ProblemKind::QueryLimit, error.to_string()),
             ReadError::Store(_) => Problem::new(ProblemKind::Internal, error.to_string()),
         }
+    }
+}
+
+impl From<TailError> for Problem {
+    fn from(error: TailError) -> Self {
+        let kind = match error {
+            TailError::TooMany { .. } | TailError::TooMuchHistory { .. } => ProblemKind::TooManyRequests,
+            TailError::Closed => ProblemKind::Unavailable,
+        };
+        Problem::new(kind, error.to_string())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod spool;
 pub mod store;
 
 pub mod ingest;
+pub mod tail;
 pub mod worker;
 
 pub mod decode;

@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod delivery;
 mod entry;
+mod feed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod group;
@@ -47,11 +48,13 @@ use tokio::sync::oneshot;
 pub use budget::Reservation;
 pub use check::check;
 pub use entry::{Entry, IdempotencyKey, Ordinal, Receipt, SpoolError};
+pub use feed::{News, Subscription};
 pub use status::{Behind, LaneStatus, SpoolStatus};
 
 use self::budget::Budget;
 use self::clock::SteadyClock;
 use self::delivery::Delivery;
+use self::feed::Feed;
 use self::index::Index;
 use self::keys::{Claim, Keys};
 use self::lane::Lane;
@@ -88,6 +91,7 @@ struct Shared {
     budget: Arc<Budget>,
     queue: Queue,
     index: Index,
+    feed: Arc<Feed>,
     keys: Mutex<Keys>,
     /// What the keys grow old by.
     clock: SteadyClock,
@@ -114,14 +118,16 @@ impl Spool {
         let open_error =
             |error: io::Error| SpoolError::Open(format!("the spool cannot use {}: {error}", folder.display()));
         files.create_folder_durably(folder).map_err(open_error)?;
+        let run = RunId::new(Timestamp::now(), rand::random());
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             settings: settings.clone(),
             files: files.clone(),
-            run: RunId::new(Timestamp::now(), rand::random()),
+            run,
             budget: Arc::new(Budget::new(files.clone(), folder.to_owned(), settings)),
             queue: Queue::default(),
             index: Index::new(settings.memory_bytes),
+            feed: Arc::new(Feed::new(run)),
             keys: Mutex::new(Keys::new(settings)),
             clock: SteadyClock::start(),
             refusing: Mutex::default(),
@@ -197,6 +203,18 @@ impl Spool {
     pub fn accept_again(&self, batch: LogBatch) -> Result<Receipt, SpoolError> {
         let entry = Entry { batch, reservation: Budget::exempt(), key: None };
         self.shared.enqueue(entry, true)?.blocking_recv().unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// Follows what is committed from now on, with at most `backlog_bytes` of it waiting to be looked at. Costs the
+    /// writer next to nothing, and never holds it up. What belongs to the subscription has ids from
+    /// [`Subscription::mark`] on.
+    pub fn subscribe(&self, backlog_bytes: usize) -> Subscription {
+        self.shared.feed.subscribe(backlog_bytes)
+    }
+
+    /// An id above all that this process has committed, and not above those to come.
+    pub fn next_id(&self) -> RecordId {
+        self.shared.feed.next()
     }
 
     /// The next block for the store, by lane (8 : 2 : 1 by bytes), or nothing within `wait` or once the spool is

@@ -1,10 +1,12 @@
 //! The HTTP API of the real server: every body once, word for word.
 
+mod context;
 mod counting;
 mod errors;
 mod limits;
 mod reading;
 mod status;
+mod tail;
 mod writing;
 
 use crate::support::http::Answer;

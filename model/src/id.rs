@@ -33,6 +33,13 @@ impl RunId {
         RunId([a, b, c, d, e, f, r, s, t, u])
     }
 
+    /// When it started, to the millisecond.
+    pub fn start(self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.0;
+        let millis = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Timestamp::from_nanos(millis.saturating_mul(1_000_000))
+    }
+
     /// Takes the ten bytes that [`RunId::to_bytes`] gave.
     pub fn from_bytes(bytes: [u8; RunId::BYTES]) -> RunId {
         RunId(bytes)
@@ -199,5 +206,6 @@ mod tests {
         assert_eq!("0192696cf000deadbeef".parse(), Ok(run));
         assert_eq!("0192696CF000deadbeef".parse::<RunId>(), Err(ParseIdError));
         assert_eq!(RunId::from_bytes(run.to_bytes()), run);
+        assert_eq!(run.start(), Timestamp::from_nanos(1_728_345_600_000_000_000));
     }
 }

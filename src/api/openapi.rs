@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 
-use super::{fields, record, retrieve, stats, status, write};
+use super::{context, fields, record, retrieve, stats, status, tail, write};
 use crate::error::ProblemBody;
 
 /// The API as its handlers declare it.
@@ -14,6 +14,7 @@ use crate::error::ProblemBody;
     paths(
         write::batch, write::records, retrieve::retrieve, record::record,
         stats::count, stats::stats, fields::fields, fields::values,
+        tail::tail, context::context,
         status::index, status::health, status::ready, status::metrics, status::config, document,
     ),
     components(schemas(ProblemBody)),
@@ -88,6 +89,6 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, 17);
+        assert_eq!(count, 19);
     }
 }

@@ -63,6 +63,18 @@ impl Pairs {
         }
     }
 
+    /// The number that `name` has, if it is given.
+    ///
+    /// # Errors
+    /// It is given more than once, or is no number from 0 to `most`.
+    pub fn count(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        match text.parse::<usize>() {
+            Ok(count) if count <= most => Ok(Some(count)),
+            _ => Err(Problem::invalid_parameter(format!("{name}={}: use 0 to {most}", shown(text)))),
+        }
+    }
+
     /// What the value of `name` stands for, if it is given.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::retrieve::{INCOMPLETE, incomplete, tell_incomplete};
 use crate::batch::RowWriter;
 use crate::error::{Problem, ProblemBody};
-use crate::worker::Reader;
+use crate::worker::{Behind, Reader};
 
 /// A log record, as in every answer; it can be sent back in.
 #[derive(ToSchema)]
@@ -51,20 +51,30 @@ pub(super) struct RecordSchema {
     ),
 )]
 pub(super) async fn record(path: web::Path<String>, reader: web::Data<Reader>) -> Result<HttpResponse, Problem> {
-    let text = path.into_inner();
-    let id: RecordId = text.parse().map_err(|error| Problem::not_found(format!("{text}: {error}")))?;
+    let id = parse_id(&path)?;
     let behind = reader.barrier().await;
     let found = reader.get(id).await?;
-    let Some(records) = found.filter(|records| !records.is_empty()) else {
-        let mut response = Problem::not_found(format!("there is no record {id}")).error_response();
-        if let Some(value) = behind.and_then(|behind| HeaderValue::try_from(incomplete(behind)).ok()) {
-            response.headers_mut().insert(INCOMPLETE, value);
-        }
-        return Ok(response);
-    };
+    let Some(records) = found.filter(|records| !records.is_empty()) else { return Ok(unknown(id, behind)) };
     let mut body = Vec::new();
     RowWriter::new(&records).write(0, &mut body);
     let mut response = HttpResponse::Ok();
     tell_incomplete(&mut response, behind);
     Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
+}
+
+/// The id in a path.
+///
+/// # Errors
+/// It is none, so there is no such record.
+pub(super) fn parse_id(text: &str) -> Result<RecordId, Problem> {
+    text.parse().map_err(|error| Problem::not_found(format!("{text}: {error}")))
+}
+
+/// The answer where there is no record `id`, as far as could be seen.
+pub(super) fn unknown(id: RecordId, behind: Option<Behind>) -> HttpResponse {
+    let mut response = Problem::not_found(format!("there is no record {id}")).error_response();
+    if let Some(value) = behind.and_then(|behind| HeaderValue::try_from(incomplete(behind)).ok()) {
+        response.headers_mut().insert(INCOMPLETE, value);
+    }
+    response
 }

@@ -134,8 +134,8 @@ fn document(format: &Format, records: &[Records]) -> Vec<u8> {
     body
 }
 
-/// Finds up to `limit` records, and whether no more follow.
-async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Records>, bool), ReadError> {
+/// Finds up to `limit` records, and whether no more follow; fewer, where they have more bytes than a page.
+pub(super) async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Records>, bool), ReadError> {
     let mut query = query.clone();
     let mut collected = Vec::new();
     // One more than asked for says whether there is another page.

@@ -95,6 +95,11 @@ fn severities(pairs: &Pairs) -> Result<SeveritySet, Problem> {
     Ok(named.unwrap_or(SeveritySet::ALL).and(lowest.map_or(SeveritySet::ALL, SeveritySet::at_least)))
 }
 
+/// The name under which a time is given, if one is.
+pub(super) fn time_given(pairs: &Pairs) -> Option<&'static str> {
+    [START, END].into_iter().flatten().copied().find(|name| pairs.all(&[name]).next().is_some())
+}
+
 /// A hash of the conditions as they were written, so that what is relative stays the same from page to page.
 pub(super) fn hash(pairs: &Pairs) -> u128 {
     let mut text = Vec::new();

@@ -24,6 +24,8 @@ pub(super) struct Draft {
     pub lane: Lane,
     pub batch: LogBatch,
     pub parts: Vec<Part>,
+    /// Whether its records are accepted again, after a clash of ids.
+    pub again: bool,
 }
 
 /// The share of one appended batch in a block.
@@ -54,7 +56,8 @@ pub(super) fn compose(group: Vec<Pending>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut small = PerLane::<Vec<Pending>>::default();
     for pending in group {
-        if pending.batch.len() < MERGE_ROWS {
+        // What is accepted again has a block of its own, which is no news to those who follow.
+        if pending.batch.len() < MERGE_ROWS && !pending.fresh_run {
             small.get_mut(pending.lane).push(pending);
         } else {
             drafts.extend(merge(vec![pending]));
@@ -98,7 +101,7 @@ fn by_columns(small: Vec<Pending>) -> Vec<Vec<Pending>> {
 
 fn merge(group: Vec<Pending>) -> Vec<Draft> {
     let batches: Vec<LogBatch> = group.iter().map(|pending| pending.batch.clone()).collect();
-    let Some(lane) = group.first().map(|pending| pending.lane) else { return Vec::new() };
+    let Some((lane, again)) = group.first().map(|pending| (pending.lane, pending.fresh_run)) else { return Vec::new() };
     match LogBatch::concat(&batches) {
         Ok(batch) => {
             let mut offset = 0;
@@ -107,12 +110,12 @@ fn merge(group: Vec<Pending>) -> Vec<Draft> {
                 offset += part.rows;
                 part
             });
-            vec![Draft { lane, parts: parts.collect(), batch }]
+            vec![Draft { lane, parts: parts.collect(), batch, again }]
         }
         // What cannot be one block can still be many; a single batch is never concatenated.
         Err(_) => group
             .into_iter()
-            .map(|pending| Draft { lane, batch: pending.batch.clone(), parts: vec![part(pending, 0)] })
+            .map(|pending| Draft { lane, batch: pending.batch.clone(), parts: vec![part(pending, 0)], again })
             .collect(),
     }
 }
@@ -132,6 +135,8 @@ pub(super) struct Ready {
     pub parts: Vec<Part>,
     pub keys: Vec<u8>,
     pub payload: Vec<Buffer>,
+    /// Whether its records are accepted again, after a clash of ids.
+    pub again: bool,
     body_checksum: u32,
 }
 
@@ -139,13 +144,13 @@ impl Ready {
     /// Gives the draft its ids and encodes it; gives its parts back, if it cannot be encoded.
     pub fn new(draft: Draft, run: RunId, first: u64) -> Result<Ready, (Vec<Part>, arrow_schema::ArrowError)> {
         let arrival = Timestamp::now();
-        let Draft { lane, batch, parts } = draft;
+        let Draft { lane, batch, parts, again } = draft;
         let id = BlockId { run, first, rows: u32::try_from(batch.len()).unwrap_or(u32::MAX) };
         let payload = match segment::encode_payload(&batch) {
             Ok(payload) => payload,
             Err(error) => return Err((parts, error)),
         };
-        let mut ready = Ready { id, lane, arrival, batch, parts, keys: Vec::new(), payload, body_checksum: 0 };
+        let mut ready = Ready { id, lane, arrival, batch, parts, keys: Vec::new(), payload, again, body_checksum: 0 };
         let mut keys = Vec::new();
         ready.key_records().for_each(|record| record.encode(&mut keys));
         ready.keys = keys;

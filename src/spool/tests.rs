@@ -1,3 +1,4 @@
+mod feed;
 mod keys;
 mod model;
 mod recovery;

@@ -132,8 +132,10 @@ impl Writer {
         }
     }
 
+    /// Draws a new run: a greater one, also where the clock was set back, so that ids go on sorting by arrival.
     fn draw_run(&mut self) {
-        self.run = RunId::new(Timestamp::now(), rand::random());
+        let later = self.run.start().as_nanos().saturating_add(1_000_000);
+        self.run = RunId::new(Timestamp::now().max(Timestamp::from_nanos(later)), rand::random());
         self.sequence = 0;
     }
 
@@ -179,10 +181,12 @@ impl Writer {
         let now = Instant::now();
         for (block, place) in blocks.into_iter().zip(places) {
             let records: Vec<_> = block.key_records().collect();
-            let Ready { id, lane, arrival, batch, parts, .. } = block;
+            let Ready { id, lane, arrival, batch, parts, again, .. } = block;
             shared.index.segments(|segments| segments.grow(place.segment, place.length, id.run));
-            let new = NewBlock { id, lane, arrival, place, batch: Some(batch), committed: Some(now) };
-            let ordinals = shared.index.publish(if id.rows > 0 { vec![new] } else { Vec::new() });
+            let ordinals = shared.feed.publish(id, batch, !again, |batch| {
+                let new = NewBlock { id, lane, arrival, place, batch: Some(batch), committed: Some(now) };
+                shared.index.publish(if id.rows > 0 { vec![new] } else { Vec::new() })
+            });
             let ordinal = ordinals.last().copied().unwrap_or(0);
             for record in records {
                 let waiting = locked(&shared.keys).commit(&record, ordinal, place.segment, shared.clock.now());

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("spool", 3),
     ("worker", 4),
     ("ingest", 4),
+    ("tail", 4),
     ("decode", 5),
     ("error", 6),
     ("api", 7),
