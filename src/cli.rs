@@ -77,12 +77,13 @@ pub struct Start {
 /// # Errors
 /// [`ConfigError`], if the configuration cannot be used.
 pub fn read() -> Result<Task, ConfigError> {
-    let matches = command().try_get_matches().unwrap_or_else(|error| {
+    let read = command().try_get_matches().and_then(|matches| Ok((Errand::of(&matches)?, matches)));
+    let (errand, matches) = read.unwrap_or_else(|error| {
         // A message that cannot be printed leaves nothing better to do.
         let _ = error.print();
         std::process::exit(if error.use_stderr() { 64 } else { 0 })
     });
-    if let Some(errand) = Errand::of(&matches) {
+    if let Some(errand) = errand {
         return Ok(Task::Errand(errand));
     }
     let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));

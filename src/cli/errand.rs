@@ -62,12 +62,9 @@ impl Errand {
     }
 
     /// Reads the command, if it is one of these.
-    pub(super) fn of(matches: &ArgMatches) -> Option<Errand> {
-        let name = matches.subcommand_name()?;
-        if !Kind::has_subcommand(name) {
-            return None;
-        }
-        Kind::from_arg_matches(matches).ok().map(Errand)
+    pub(super) fn of(matches: &ArgMatches) -> Result<Option<Errand>, clap::Error> {
+        let is_one = matches.subcommand_name().is_some_and(Kind::has_subcommand);
+        is_one.then(|| Kind::from_arg_matches(matches).map(Errand)).transpose()
     }
 
     /// Does it.

@@ -166,7 +166,8 @@ impl Import<'_> {
             Options { format: self.args.format, service: self.args.service.as_deref(), zone: self.args.zone.zone() };
         let source = source::open(path).map_err(of_file)?;
         let read = source.counter();
-        let progress = progress::through(&shown(path), fs::metadata(path).map_or(0, |metadata| metadata.len()));
+        let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let progress = if size > 0 { progress::through(&shown(path), size) } else { progress::bytes() };
         let mut reader = Reader::new(source, path, options).map_err(of_file)?;
         if !reader.skip_to(state.done_bytes()).map_err(of_file)? || !state.matches(reader.digest()) {
             return Ok(false);

@@ -19,8 +19,13 @@ pub struct Tail {
 pub enum TailEvent<'a> {
     /// A record as the server wrote it, as JSON without a line feed.
     Record(&'a [u8]),
-    /// So many matches passed by because this reader was too slow.
-    Missed(u64),
+    /// Something passed by because this reader, or the server, was too slow.
+    Missed {
+        /// So many matches.
+        matches: u64,
+        /// So many records, of which any may be a match.
+        passed_over: u64,
+    },
 }
 
 impl Client {
@@ -53,14 +58,17 @@ impl Tail {
 
 fn event(line: &[u8]) -> TailEvent<'_> {
     #[derive(Deserialize)]
-    struct Missed {
+    struct Gap {
+        #[serde(default)]
         missed: u64,
+        #[serde(default)]
+        passed_over: u64,
     }
     // A record begins with its id.
-    if line.starts_with(b"{\"missed\":")
-        && let Ok(Missed { missed }) = serde_json::from_slice(line)
+    if (line.starts_with(b"{\"missed\":") || line.starts_with(b"{\"passed_over\":"))
+        && let Ok(Gap { missed, passed_over }) = serde_json::from_slice(line)
     {
-        return TailEvent::Missed(missed);
+        return TailEvent::Missed { matches: missed, passed_over };
     }
     TailEvent::Record(line)
 }

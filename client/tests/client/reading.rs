@@ -148,12 +148,15 @@ fn figures_are_typed() {
 
 #[test]
 fn a_tail_tells_records_and_what_was_missed() {
-    let peer =
-        Peer::start([chunked("", &[A, "\n\n", "{\"missed\":12}\n", B, "\n"], true), chunked("", &[A, "\n"], false)]);
+    let peer = Peer::start([
+        chunked("", &[A, "\n\n", "{\"missed\":12}\n{\"passed_over\":3}\n", B, "\n"], true),
+        chunked("", &[A, "\n"], false),
+    ]);
     let client = client(&peer);
     let mut tail = client.tail(&Query::new().text("x"), 5).unwrap();
     assert_eq!(tail.next_event().unwrap(), Some(TailEvent::Record(A.as_bytes())));
-    assert_eq!(tail.next_event().unwrap(), Some(TailEvent::Missed(12)));
+    assert_eq!(tail.next_event().unwrap(), Some(TailEvent::Missed { matches: 12, passed_over: 0 }));
+    assert_eq!(tail.next_event().unwrap(), Some(TailEvent::Missed { matches: 0, passed_over: 3 }));
     assert_eq!(tail.next_event().unwrap(), Some(TailEvent::Record(B.as_bytes())));
     assert_eq!(tail.next_event().unwrap(), None);
     assert_eq!(peer.requests()[0].line, "GET /logs/tail?q=x&last=5 HTTP/1.1");

@@ -29,33 +29,33 @@ pub(super) fn run(
     if matches!(writer.format(), QueryFormat::Csv | QueryFormat::Text) {
         return Err(Failure::usage("--follow: use --format pretty or json"));
     }
-    let mut newest = String::new();
+    let mut shown = Shown::default();
     let mut tail = client.tail(query, last).map_err(|error| Failure::reading(url, text, error))?;
     loop {
-        let reason = match show(&mut tail, &mut writer, &mut newest)? {
+        let reason = match show(&mut tail, &mut writer, &mut shown)? {
             Some(error) => error.to_string(),
             None => "the server has ended the answer".to_owned(),
         };
         writer.flush()?;
         eprintln!("sluice: {url}: {reason}; trying again");
         tail = again(client, url, text, query)?;
+        shown.before = shown.newest.clone();
         eprintln!("sluice: {url}: connected again");
     }
 }
 
 /// Shows what comes, up to the end of the answer, and says why it ended.
-fn show(tail: &mut Tail, writer: &mut Writer, newest: &mut String) -> Result<Option<ReadError>, Failure> {
+fn show(tail: &mut Tail, writer: &mut Writer, shown: &mut Shown) -> Result<Option<ReadError>, Failure> {
     loop {
         match tail.next_event() {
             Ok(Some(TailEvent::Record(record))) => {
-                if is_newer(record, newest) {
+                if shown.is_new(record) {
                     writer.line(record)?;
                 }
             }
-            Ok(Some(TailEvent::Missed(count))) => {
+            Ok(Some(TailEvent::Missed { matches, passed_over })) => {
                 writer.flush()?;
-                let noun = if count == 1 { "record" } else { "records" };
-                eprintln!("sluice: {count} {noun} missed: they came faster than they could be shown");
+                eprintln!("sluice: {}", missed(matches, passed_over));
             }
             Ok(None) => return Ok(None),
             Err(error) => return Ok(Some(error)),
@@ -64,6 +64,19 @@ fn show(tail: &mut Tail, writer: &mut Writer, newest: &mut String) -> Result<Opt
             writer.flush()?;
         }
     }
+}
+
+/// What a gap is, in words.
+fn missed(matches: u64, passed_over: u64) -> String {
+    let s = |count: u64| if count == 1 { "" } else { "s" };
+    let mut parts = Vec::new();
+    if matches > 0 {
+        parts.push(format!("{matches} record{} missed", s(matches)));
+    }
+    if passed_over > 0 {
+        parts.push(format!("{passed_over} record{} passed over, matching or not", s(passed_over)));
+    }
+    format!("{}: they came faster than they could be shown", parts.join(", "))
 }
 
 /// Asks until the server answers, or refuses.
@@ -79,16 +92,24 @@ fn again(client: &Client, url: &str, text: &str, query: &Query) -> Result<Tail, 
     }
 }
 
-/// True for a record that has not been shown yet. `newest` is the greatest id so far: ids are texts of one length whose
-/// order is that of their arrival.
-fn is_newer(record: &[u8], newest: &mut String) -> bool {
-    let id = Entry::parse(record).ok().and_then(|entry| entry.text("id").map(|id| id.into_owned()));
-    let Some(id) = id else { return true };
-    if id <= *newest {
-        return false;
+/// What has been shown, by its ids: texts of one length, whose order is that of their arrival.
+#[derive(Default)]
+struct Shown {
+    /// The greatest of all.
+    newest: String,
+    /// The greatest when the connection was made: what is above it is new, in whatever order it comes.
+    before: String,
+}
+
+impl Shown {
+    /// True for a record that has not been shown yet.
+    fn is_new(&mut self, record: &[u8]) -> bool {
+        let id = Entry::parse(record).ok().and_then(|entry| entry.text("id").map(|id| id.into_owned()));
+        let Some(id) = id else { return true };
+        let is_new = id > self.before;
+        self.newest = id.max(std::mem::take(&mut self.newest));
+        is_new
     }
-    *newest = id;
-    true
 }
 
 /// Some fields of a record, each with its exact JSON.
@@ -101,4 +122,35 @@ pub(super) fn to_json(fields: &[(String, String)]) -> String {
     let members: Vec<String> =
         fields.iter().map(|(name, json)| format!("{}:{json}", serde_json::Value::from(name.as_str()))).collect();
     format!("{{{}}}", members.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_reconnection_only_what_is_new_is_shown() {
+        let mut shown = Shown::default();
+        let is_new = |shown: &mut Shown, id: &str| shown.is_new(format!("{{\"id\":\"{id}\"}}").as_bytes());
+        // Those from before are in the order of their times.
+        assert!(["B", "A", "C"].into_iter().all(|id| is_new(&mut shown, id)));
+        shown.before = shown.newest.clone();
+        let again: Vec<bool> = ["E", "A", "B", "C", "D"].into_iter().map(|id| is_new(&mut shown, id)).collect();
+        assert_eq!(again, [true, false, false, false, true]);
+        assert_eq!(shown.newest, "E");
+    }
+
+    #[test]
+    fn gaps_are_told() {
+        assert_eq!(missed(1, 0), "1 record missed: they came faster than they could be shown");
+        assert!(missed(2, 3).starts_with("2 records missed, 3 records passed over, matching or not: "));
+    }
+
+    #[test]
+    fn selected_fields_are_an_object_in_their_order() {
+        let record = br#"{"id":"1","message":"m","attributes":{"n":1.0}}"#;
+        let fields = select(record, &["n".to_owned(), "message".to_owned(), "absent".to_owned()]).unwrap();
+        assert_eq!(to_json(&fields), r#"{"n":1.0,"message":"m"}"#);
+        assert!(select(b"[]", &[]).is_none());
+    }
 }

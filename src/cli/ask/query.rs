@@ -206,7 +206,8 @@ impl Writer {
             }
             (_, Some(fields)) => self.text = follow::to_json(&fields),
             (_, None) if !self.screen.is_terminal => {
-                let written = self.screen.write_all(record).and_then(|()| self.screen.write_all(b"\n"));
+                let end = self.line_end().as_bytes();
+                let written = self.screen.write_all(record).and_then(|()| self.screen.write_all(end));
                 return written.map_err(|error| Failure::output(&error));
             }
             (_, None) => self.text.push_str(&String::from_utf8_lossy(record)),
@@ -215,9 +216,14 @@ impl Writer {
             if self.screen.is_terminal {
                 self.text = harmless(&self.text, self.format);
             }
-            self.text.push('\n');
+            self.text.push_str(self.line_end());
         }
         self.screen.write_all(self.text.as_bytes()).map_err(|error| Failure::output(&error))
+    }
+
+    /// Lines end as the server ends them.
+    fn line_end(&self) -> &'static str {
+        if self.format == QueryFormat::Csv { "\r\n" } else { "\n" }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Failure> {

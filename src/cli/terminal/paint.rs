@@ -37,18 +37,18 @@ impl Style {
     }
 
     /// The text in this style, if colours are wanted.
-    pub(super) fn paint<T: fmt::Display>(self, text: T, color: bool) -> Painted<T> {
-        Painted { style: if color { self } else { Style::PLAIN }, text }
+    pub(super) fn paint(self, text: &str, color: bool) -> Painted<'_> {
+        Painted { style: if color && !text.is_empty() { self } else { Style::PLAIN }, text }
     }
 }
 
 /// A text in a style.
-pub(super) struct Painted<T> {
+pub(super) struct Painted<'t> {
     style: Style,
-    text: T,
+    text: &'t str,
 }
 
-impl<T: fmt::Display> fmt::Display for Painted<T> {
+impl fmt::Display for Painted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.style {
             Style::PLAIN => self.text.fmt(f),

@@ -124,7 +124,7 @@ impl Pretty {
             _ => escape(value.get(), false).into_owned(),
         };
         let text = format!("{}={shown}", escape(name, false));
-        let _ = write!(out, "{} ", Style::DIM.paint(text, self.look.color));
+        let _ = write!(out, "{} ", Style::DIM.paint(&text, self.look.color));
     }
 
     fn widen(&mut self, service: &str) {

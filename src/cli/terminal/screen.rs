@@ -54,6 +54,10 @@ pub(in crate::cli) struct Screen {
 
 enum Sink {
     Plain(BufWriter<Stdout>),
+    /// A pager starts with the first byte: nothing to see, or an error, needs none.
+    Waiting {
+        at_end: bool,
+    },
     Paged(Pager),
 }
 
@@ -64,14 +68,13 @@ struct Pager {
 }
 
 impl Screen {
-    /// Takes standard output; starts a pager if that is wished and a person looks.
+    /// Takes standard output, with a pager if that is wished and a person looks.
     pub(in crate::cli) fn open(wish: Wish) -> Screen {
         let is_terminal = io::stdout().is_terminal();
         let color = wants_color(wish.color, is_terminal, |name| env::var_os(name));
         let unicode = speaks_unicode(|name| env::var_os(name));
         let look = Look { color, unicode, width: width(), zone: wish.zone };
-        let pager = if is_terminal && wish.pager { Pager::start(wish.at_end) } else { None };
-        let sink = pager.map_or_else(|| Sink::Plain(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())), Sink::Paged);
+        let sink = if is_terminal && wish.pager { Sink::Waiting { at_end: wish.at_end } } else { Sink::plain() };
         Screen { sink, look, is_terminal }
     }
 
@@ -83,8 +86,13 @@ impl Screen {
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Sink::Waiting { at_end } = self.sink {
+            // Without a pager, all goes to the terminal as it is.
+            self.sink = Pager::start(at_end).map_or_else(Sink::plain, Sink::Paged);
+        }
         match &mut self.sink {
             Sink::Plain(out) => out.write(bytes),
+            Sink::Waiting { .. } => Ok(0),
             Sink::Paged(pager) => pager.input.as_mut().map_or(Ok(bytes.len()), |input| input.write(bytes)),
         }
     }
@@ -92,8 +100,15 @@ impl Write for Screen {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
             Sink::Plain(out) => out.flush(),
+            Sink::Waiting { .. } => Ok(()),
             Sink::Paged(pager) => pager.input.as_mut().map_or(Ok(()), Write::flush),
         }
+    }
+}
+
+impl Sink {
+    fn plain() -> Sink {
+        Sink::Plain(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
     }
 }
 
@@ -112,7 +127,6 @@ impl Pager {
                 less
             }
         };
-        // Without a pager, all goes to the terminal as it is.
         let mut process = command.stdin(Stdio::piped()).spawn().ok()?;
         // An interrupt is for the pager; this process must outlive it, or the terminal would have two readers.
         let _ = flag::register(SIGINT, Arc::new(AtomicBool::new(false)));

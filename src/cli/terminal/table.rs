@@ -105,7 +105,7 @@ impl Table {
             let bar = bars.as_ref().map(|bars| {
                 let name = bars.bar.series.and_then(|column| row.get(column)).map_or("", |(text, _)| text);
                 let style = series.style(name);
-                (bars, style.paint(bars.draw(index), look.color && bars.bar.series.is_some()).to_string())
+                (bars, style.paint(&bars.draw(index), look.color && bars.bar.series.is_some()).to_string())
             });
             self.line(&cells, &widths, bar, look, &mut out);
             above = Some(row);
@@ -130,14 +130,7 @@ impl Table {
             }
             let missing = width.saturating_sub(text.width());
             let (before, after) = if column.right { (missing, 0) } else { (0, missing) };
-            let _ = write!(
-                out,
-                "{:before$}{}{:after$}{:GAP$}",
-                "",
-                style.paint(text, look.color && !text.is_empty()),
-                "",
-                ""
-            );
+            let _ = write!(out, "{:before$}{}{:after$}{:GAP$}", "", style.paint(text, look.color), "", "");
         }
         out.truncate(start + out.get(start..).unwrap_or_default().trim_end().len());
         out.push('\n');
