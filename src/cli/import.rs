@@ -181,7 +181,7 @@ impl Import<'_> {
             }
             progress.set_position(read.get());
             state.note_sending(reader.position())?;
-            let bad = sender.send(&chunk, |body| state.key(body), &mut pausing(self.stop))?;
+            let bad = sender.send(&chunk, |place, body| state.key(place, body), &mut pausing(self.stop))?;
             totals.refused += bad.len() as u64;
             progress.suspend(|| self.rejects.tell(path, &chunk, &bad))?;
             state.note_done(reader.position(), reader.digest())?;

@@ -141,6 +141,10 @@ fn what_is_over_a_limit_is_narrowed_down_to_its_line() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains(&format!("{path}:21: ")), "{}", stderr(&output));
     assert!(numbers(&server).into_iter().eq(0..30));
+    // Parts of a chunk that are equal are not one and the same.
+    let path = file(&server, "same.log", "the same\n".repeat(28).as_bytes());
+    stdout(&run(&server, &["import", &path, "--service", "same"]));
+    assert_eq!(stdout(&run(&server, &["query", "--service", "same"])).lines().count(), 28);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Sender<'_> {
     pub(super) fn send(
         &mut self,
         chunk: &Chunk,
-        key: impl Fn(&[u8]) -> String,
+        key: impl Fn(usize, &[u8]) -> String,
         wait: &mut dyn FnMut(Duration) -> bool,
     ) -> Result<Vec<Bad>, Failure> {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -81,15 +81,13 @@ impl Sender<'_> {
         }
         let mut parts = vec![good];
         while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
+            let Some(first) = part.first().copied() else { continue };
             let mut body = Vec::new();
             for index in &part {
                 body.extend_from_slice(chunk.json(*index));
                 body.push(b'\n');
             }
-            match self.client.post_batch_keyed(Format::Ndjson, &body, &key(&body), wait) {
+            match self.client.post_batch_keyed(Format::Ndjson, &body, &key(first, &body), wait) {
                 Ok(receipt) => self.accepted += receipt.accepted,
                 Err(PostError::Refused(problem)) if matches!(problem.status, 400 | 413 | 422) => {
                     parts.extend(without_bad(part, &problem, &mut bad));

@@ -126,12 +126,13 @@ impl State {
         self.facts.done == 0 || self.facts.hash == hash
     }
 
-    /// The key of a request for what comes next.
-    pub(super) fn key(&self, body: &[u8]) -> String {
+    /// The key of a request for what comes next, from its record at `place` on: equal records in two places are two.
+    pub(super) fn key(&self, place: usize, body: &[u8]) -> String {
         let mut hash = Xxh3::new();
         hash.update(&self.identity.to_be_bytes());
         hash.update(&self.facts.salt.to_be_bytes());
         hash.update(&self.facts.done.to_be_bytes());
+        hash.update(&(place as u64).to_be_bytes());
         hash.update(body);
         format!("import-{:032x}", hash.digest128())
     }
@@ -221,23 +222,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut first = state(folder.path());
         assert_eq!((first.done_bytes(), first.is_resumed()), (0, false));
-        let key = first.key(b"body");
+        let key = first.key(0, b"body");
+        assert_ne!(first.key(5, b"body"), key);
         first.note_sending(10).unwrap();
-        assert_eq!(first.key(b"body"), key, "a request has the same key before and after a crash");
+        assert_eq!(first.key(0, b"body"), key, "a request has the same key before and after a crash");
         assert!(State::open(Identity { hash: 7, folder: Some(folder.path().to_owned()) }).is_err(), "it is locked");
         drop(first);
         let mut second = state(folder.path());
-        assert_eq!((second.done_bytes(), second.sending_bytes(), second.key(b"body")), (0, Some(10), key.clone()));
+        assert_eq!((second.done_bytes(), second.sending_bytes(), second.key(0, b"body")), (0, Some(10), key.clone()));
         second.note_done(10, 99).unwrap();
-        assert_ne!(second.key(b"body"), key);
+        assert_ne!(second.key(0, b"body"), key);
         drop(second);
         let mut third = state(folder.path());
         assert_eq!((third.done_bytes(), third.sending_bytes()), (10, None));
         assert!(third.matches(99) && !third.matches(98));
         third.begin_anew().unwrap();
-        assert_eq!((third.done_bytes(), third.key(b"body")), (0, key.clone()));
+        assert_eq!((third.done_bytes(), third.key(0, b"body")), (0, key.clone()));
         third.begin_again().unwrap();
-        assert_ne!(third.key(b"body"), key);
+        assert_ne!(third.key(0, b"body"), key);
     }
 
     #[test]
