@@ -1,8 +1,16 @@
 //! The command line: subcommands, and a flag for every key of the configuration.
 
+mod ask;
+mod errand;
+mod failure;
 mod health;
-mod http;
+mod import;
+mod progress;
 mod requeue;
+mod server;
+mod shell;
+mod split;
+mod terminal;
 
 use std::path::PathBuf;
 
@@ -13,12 +21,16 @@ use crate::config::{ConfigError, Layers, Settings, StoreTarget};
 use crate::store::mongodb::{MongoConfigError, MongoStore};
 use crate::telemetry::VERSION;
 
+pub use errand::Errand;
+pub use failure::Failure;
 pub use health::health;
 pub use requeue::{RequeueError, Requeued, requeue};
 
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Task {
+    /// Something that needs no configuration of its own.
+    Errand(Errand),
     /// Run the server.
     Serve(Start),
     /// Check the configuration and print the effective one.
@@ -65,11 +77,15 @@ pub struct Start {
 /// # Errors
 /// [`ConfigError`], if the configuration cannot be used.
 pub fn read() -> Result<Task, ConfigError> {
-    let matches = command().try_get_matches().unwrap_or_else(|error| {
+    let read = command().try_get_matches().and_then(|matches| Ok((Errand::of(&matches)?, matches)));
+    let (errand, matches) = read.unwrap_or_else(|error| {
         // A message that cannot be printed leaves nothing better to do.
         let _ = error.print();
         std::process::exit(if error.use_stderr() { 64 } else { 0 })
     });
+    if let Some(errand) = errand {
+        return Ok(Task::Errand(errand));
+    }
     let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
     let start = start(matches)?;
     Ok(match name {
@@ -88,14 +104,19 @@ pub fn read() -> Result<Task, ConfigError> {
 /// The whole command line.
 pub fn command() -> Command {
     let check = Arg::new("check").long("check").num_args(0).help("Check and print; what it does without this flag too");
-    let url = Arg::new("url").long("url").value_name("URL").help("The server's URL [default: from the configuration]");
-    Command::new("sluice")
+    let url = Arg::new("url")
+        .long("url")
+        .value_name("URL")
+        .env("SLUICE_URL")
+        .help("The server's URL [default: from the configuration]");
+    let command = Command::new("sluice")
         .version(VERSION)
         .about("A log aggregator that loses nothing it has accepted")
         .after_help("Every key has three forms: a flag, an environment variable and a line in the file. Flags win over the environment, that over the file.")
         .args(flags())
         .args_conflicts_with_subcommands(false)
-        .subcommand(Command::new("serve").about("Runs the server (the default)").args(flags()))
+        .subcommand(Command::new("serve").about("Runs the server (the default)").args(flags()));
+    Errand::add_to(command)
         .subcommand(
             Command::new("config")
                 .about("Checks the configuration and prints the effective one")
@@ -158,10 +179,7 @@ fn start(matches: &ArgMatches) -> Result<Start, ConfigError> {
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         layers.add_file(path)?;
     }
-    // A variable that is no Unicode can be no value of ours.
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let unknown_variables = layers.add_environment(variables)?;
+    let unknown_variables = layers.add_environment(variables())?;
     for key in KEYS {
         if let Some(value) = matches.get_one::<String>(key.path) {
             layers.add_flag(key, value.clone());
@@ -175,6 +193,11 @@ fn start(matches: &ArgMatches) -> Result<Start, ConfigError> {
         MongoStore::check(uri).map_err(refused)?;
     }
     Ok(Start { settings, unknown_variables })
+}
+
+/// The environment; a variable that is no Unicode can be no value of ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use log::{error, warn};
 use sluice::app::{App, BuildError, LockError, StopSignal};
-use sluice::cli::{self, RequeueError, Start, Task};
+use sluice::cli::{self, Errand, RequeueError, Start, Task};
 use sluice::config::Settings;
 use sluice::fsck;
 use sluice::telemetry;
@@ -25,6 +25,7 @@ const EXIT_IO: u8 = 74;
 
 fn main() -> ExitCode {
     match cli::read() {
+        Ok(Task::Errand(errand)) => run_errand(&errand),
         Ok(Task::Serve(start)) => serve(start),
         Ok(Task::ShowConfig(start)) => {
             print!("{}", start.settings);
@@ -44,6 +45,14 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
     }
+}
+
+fn run_errand(errand: &Errand) -> ExitCode {
+    let Err(failure) = errand.run() else { return ExitCode::SUCCESS };
+    if !failure.text().is_empty() {
+        eprintln!("sluice: {}", failure.text());
+    }
+    ExitCode::from(failure.code())
 }
 
 fn check(folder: &Path, repair: bool, json: bool) -> ExitCode {

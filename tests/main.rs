@@ -3,6 +3,7 @@
 // Everything here is a test, also the helpers, which clippy cannot tell.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod cli;
 mod contract;
 mod fsck;
 mod hostile;

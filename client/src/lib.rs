@@ -4,8 +4,9 @@
 //!
 //! - [`Batcher`] takes records one by one and sends them in the background, in batches by size and time. Its memory is
 //!   bounded: [`Batcher::send`] waits while the buffer is full, [`Batcher::try_send`] says so instead.
-//! - [`Client`] does one thing at a time in the caller's thread: [`Client::post_batch`], [`Client::pages`],
-//!   [`Client::stream`].
+//! - [`Client`] does one thing at a time in the caller's thread: [`Client::post_batch`]; [`Client::pages`],
+//!   [`Client::stream`], [`Client::tail`] and [`Client::export`]; [`Client::count`], [`Client::stats`],
+//!   [`Client::fields`] and [`Client::values`].
 //!
 //! Both are made by a [`ClientBuilder`] and follow the same rules. A batch gets a fresh `Idempotency-Key`, the same for
 //! all its retries, so that a lost answer does not double it. What may pass (429, 5xx, 408, a broken or refused
@@ -51,5 +52,8 @@ pub use builder::{BuildError, Client, ClientBuilder};
 pub use compress::Compression;
 pub use post::{Format, PostError, Receipt};
 pub use problem::{BadRecord, Problem};
-pub use read::{Order, Page, Pages, Query, ReadError, RecordStream};
+pub use read::{
+    Answer, Column, ExportFormat, FieldSummary, Form, Order, Others, Page, Pages, Query, ReadError, RecordStream,
+    Stats, Table, Tail, TailEvent, ValueCount, Values,
+};
 pub use transport::{Cause, TransportError};

@@ -95,16 +95,32 @@ impl Client {
         body: &[u8],
         wait: &mut dyn FnMut(Duration) -> bool,
     ) -> Result<Receipt, PostError> {
-        let body = self.compression.encode(body).map_err(PostError::Compress)?;
         // Drawn once a batch: the server knows a retry by it.
         let key = format!("{:032x}", rand::random::<u128>());
+        self.post_batch_keyed(format, body, &key, wait)
+    }
+
+    /// Posts a batch as [`Client::post_batch_with`] does, under an `Idempotency-Key` of the caller's: whoever posts the
+    /// same body under the same key again, in another process too, stores nothing twice for as long as the server
+    /// remembers keys.
+    ///
+    /// # Errors
+    /// [`PostError`], as [`Client::post_batch`]; the same key with another body is refused with 409.
+    pub fn post_batch_keyed(
+        &self,
+        format: Format,
+        body: &[u8],
+        key: &str,
+        wait: &mut dyn FnMut(Duration) -> bool,
+    ) -> Result<Receipt, PostError> {
+        let body = self.compression.encode(body).map_err(PostError::Compress)?;
         let content_type = match format {
             Format::Json => "application/json",
             Format::Ndjson => "application/x-ndjson",
         };
         let encoding = self.compression.content_encoding().map(|encoding| ("Content-Encoding", encoding));
         let headers: Vec<_> =
-            [("Content-Type", content_type), ("Idempotency-Key", &key)].into_iter().chain(encoding).collect();
+            [("Content-Type", content_type), ("Idempotency-Key", key)].into_iter().chain(encoding).collect();
         let outcome = self.policy.run(wait, || self.attempt(&headers, &body));
         match outcome {
             Ok((receipt, retries)) => Ok(Receipt { retries, ..receipt }),

@@ -1,10 +1,16 @@
-//! Reading back: what to look for, page by page or as one stream.
+//! Reading back: what to look for, page by page, as one stream, or counted.
 
+mod answer;
 mod query;
+mod stats;
 mod stream;
+mod tail;
 
+pub use answer::{Answer, ExportFormat, Form};
 pub use query::{Order, Query};
+pub use stats::{Column, FieldSummary, Others, Stats, Table, ValueCount, Values};
 pub use stream::RecordStream;
+pub use tail::{Tail, TailEvent};
 
 use std::io;
 
@@ -50,6 +56,9 @@ pub enum ReadError {
     /// What came is not a record.
     #[error("not a record: {0}")]
     Record(#[source] serde_json::Error),
+    /// What came is not the answer to this question.
+    #[error("the answer cannot be understood; is this address Sluice's? ({0})")]
+    UnknownAnswer(#[source] serde_json::Error),
     /// The link to the next page leads elsewhere.
     #[error("the next page is on another server: {0}")]
     Link(String),
@@ -71,13 +80,16 @@ pub struct Pages<'a> {
     next: Option<String>,
 }
 
+/// The path of what is read back.
+const RETRIEVE: &str = "/logs/retrieve";
+
 /// The most of a page that is held in memory.
 const PAGE_BYTES_MAX: u64 = 256 << 20;
 
 impl Client {
     /// Reads a query's matches page by page, following the server's links. [`Query::limit`] is the size of a page.
     pub fn pages(&self, query: &Query) -> Pages<'_> {
-        Pages { client: self, next: Some(self.transport.url(&query.to_path())) }
+        Pages { client: self, next: Some(self.transport.url(&query.to_path(RETRIEVE))) }
     }
 
     /// Reads a query's matches as one stream, without holding them in memory.
@@ -85,8 +97,15 @@ impl Client {
     /// # Errors
     /// [`ReadError`], if the server does not begin to answer. Later failures come from the stream.
     pub fn stream(&self, query: &Query) -> Result<RecordStream, ReadError> {
-        let response = self.get(&self.transport.url(&query.to_path()), "application/x-ndjson")?;
-        RecordStream::new(response)
+        self.retrieve(query, Form::Ndjson).map(RecordStream::new)
+    }
+
+    /// Asks the server whether it is there: `GET /health`.
+    ///
+    /// # Errors
+    /// [`ReadError`], if it does not answer, or not with 200.
+    pub fn health(&self) -> Result<(), ReadError> {
+        self.get(&self.transport.url("/health"), "*/*").map(drop)
     }
 
     fn get(&self, url: &str, accept: &str) -> Result<Response<Body>, ReadError> {
@@ -101,8 +120,7 @@ impl Client {
             body.map(|body| (response, body)).map_err(Failure::broken)
         })?;
         let records = serde_json::from_slice(&body).map_err(ReadError::Record)?;
-        let mut links = response.headers().get_all("link").iter().filter_map(|value| value.to_str().ok());
-        let next = links.find_map(next_link).map(|target| resolve(url, target)).transpose()?;
+        let next = next_page(&response, url)?;
         Ok((Page { records, incomplete: incomplete(&response) }, next))
     }
 
@@ -132,6 +150,12 @@ impl Iterator for Pages<'_> {
 /// What the server says of records that are accepted, but not searchable yet.
 fn incomplete(response: &Response<Body>) -> Option<String> {
     header(response.headers(), "sluice-incomplete").map(str::to_owned)
+}
+
+/// The URL of the page after this one, if there is one.
+fn next_page(response: &Response<Body>, url: &str) -> Result<Option<String>, ReadError> {
+    let mut links = response.headers().get_all("link").iter().filter_map(|value| value.to_str().ok());
+    links.find_map(next_link).map(|target| resolve(url, target)).transpose()
 }
 
 /// Finds the target of `rel="next"` in a `Link` header (RFC 8288), which may list several.

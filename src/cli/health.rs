@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::http::Client;
+use sluice_client::{Client, ReadError};
+
+use super::server::{url_of, without_credentials};
 use crate::config::Settings;
 
 /// How long each step of the check may take.
@@ -13,7 +15,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// A line that says why the server is not healthy.
 pub fn health(url: Option<&str>, settings: &Settings) -> Result<(), String> {
-    let mut client = Client::new(url, settings, TIMEOUT)?;
-    let answer = client.get("/health").map_err(|error| format!("{}: {error}", client.authority()))?;
-    if answer.status == 200 { Ok(()) } else { Err(format!("{}: answers {}", client.authority(), answer.status)) }
+    let url = url_of(url, settings);
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", without_credentials(&url));
+    let client = Client::builder(&url).timeout(TIMEOUT).retries(0).build().map_err(|error| wrong(&error))?;
+    client.health().map_err(|error| match error {
+        ReadError::GaveUp { cause, .. } => wrong(&cause),
+        other => wrong(&other),
+    })
 }

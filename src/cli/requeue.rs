@@ -14,12 +14,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use sluice_client::{Client, Format, PostError};
 use sluice_model::Timestamp;
 
 use self::progress::Done;
-use super::http::Client;
+use super::server::{url_of, without_credentials};
 use crate::config::Settings;
 use crate::worker::dead_letter::{EXTENSION, FILE_NAME, LINE_BYTES_MAX, Letter};
 
@@ -29,11 +30,8 @@ const PROGRESS_EVERY: u64 = 100;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server may refuse for now before the run gives up.
+/// How long a server that answered at first may be away or refuse for now before the run gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long to wait where the server does not say.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of the dead letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,7 +75,10 @@ pub fn requeue(url: Option<&str>, file: Option<&Path>, settings: &Settings) -> (
 }
 
 fn run(url: Option<&str>, file: Option<&Path>, settings: &Settings, done: &mut Requeued) -> Result<(), RequeueError> {
-    let client = Client::new(url, settings, TIMEOUT).map_err(RequeueError::Url)?;
+    let url = url_of(url, settings);
+    let shown = without_credentials(&url);
+    let builder = Client::builder(&url).timeout(TIMEOUT).retry_for(PATIENCE);
+    let client = builder.build().map_err(|error| RequeueError::Url(format!("{shown}: {error}")))?;
     let folder = match file {
         Some(file) => file.parent().unwrap_or(Path::new("")).to_owned(),
         None => settings.data_dir.join("dead-letter"),
@@ -93,7 +94,12 @@ fn run(url: Option<&str>, file: Option<&Path>, settings: &Settings, done: &mut R
         // The server may write to that one.
         _ => waiting(&folder, &stamp)?,
     };
-    let mut run = Run { client, kept: folder.join(format!("refused-{stamp}.{EXTENSION}")), done };
+    if !files.is_empty() {
+        // Where there is none, that is told at once rather than after all patience.
+        let probe = builder.retries(0).build().map_err(|error| RequeueError::Url(format!("{shown}: {error}")))?;
+        probe.health().map_err(|error| RequeueError::Server(format!("{shown}: {error}")))?;
+    }
+    let mut run = Run { client, url: shown, kept: folder.join(format!("refused-{stamp}.{EXTENSION}")), done };
     files.iter().try_for_each(|path| run.file(path))
 }
 
@@ -126,6 +132,7 @@ fn lock(folder: &Path) -> Result<File, RequeueError> {
 
 struct Run<'a> {
     client: Client,
+    url: String,
     /// Where what is refused goes.
     kept: PathBuf,
     done: &'a mut Requeued,
@@ -218,20 +225,16 @@ impl Run<'_> {
     /// Sends a record until the server takes it, or refuses it for good.
     fn offer(&mut self, letter: &Letter<'_>) -> Result<Verdict, RequeueError> {
         let key = format!("requeue-{}", letter.id);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let server = |what: String| RequeueError::Server(what);
-            let answer = self.client.post("/logs", &key, letter.record.get().as_bytes());
-            let answer = answer.map_err(|error| server(format!("{}: {error}", self.client.authority())))?;
-            let text = || String::from_utf8_lossy(&answer.body).into_owned();
-            match answer.status {
-                202 => return Ok(Verdict::Accepted),
-                400 | 409 | 413 | 415 => return Ok(Verdict::Refused(text())),
-                429 | 503 if Instant::now() < deadline => {
-                    thread::sleep(answer.retry_after.unwrap_or(PAUSE).clamp(Duration::from_millis(100), PATIENCE));
-                }
-                status => return Err(server(format!("{} answers {status}: {}", self.client.authority(), text()))),
+        let wait = &mut |pause| {
+            thread::sleep(pause);
+            true
+        };
+        match self.client.post_batch_keyed(Format::Json, letter.record.get().as_bytes(), &key, wait) {
+            Ok(_) => Ok(Verdict::Accepted),
+            Err(PostError::Refused(problem)) if matches!(problem.status, 400 | 409 | 413 | 415) => {
+                Ok(Verdict::Refused(problem.to_string()))
             }
+            Err(error) => Err(RequeueError::Server(format!("{}: {error}", self.url))),
         }
     }
 }

@@ -54,6 +54,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Variables that the command line reads itself: the configuration's file, and the server that its commands speak to.
+const FOR_THE_COMMAND_LINE: [&str; 2] = ["SLUICE_CONFIG", "SLUICE_URL"];
+
 impl Layers {
     /// Lays the file at `path` over what is there.
     ///
@@ -108,7 +111,7 @@ impl Layers {
                 let secret = read.map_err(|error| ConfigError(format!("{name}: {value}: {error}")))?;
                 let value = secret.trim_end_matches(['\r', '\n']).to_owned();
                 self.given.insert(key.path, Given { value, origin: Origin::Variable(name) });
-            } else if !is_service_link(&name, &value) && name != "SLUICE_CONFIG" {
+            } else if !is_service_link(&name, &value) && !FOR_THE_COMMAND_LINE.contains(&name.as_str()) {
                 unknown.push(name);
             }
         }

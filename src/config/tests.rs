@@ -84,6 +84,13 @@ fn variables_that_kubernetes_injects_are_ignored() {
 }
 
 #[test]
+fn variables_that_the_command_line_reads_itself_are_known() {
+    let mut layers = Layers::default();
+    let given = ["SLUICE_URL", "SLUICE_CONFIG", "SLUICE_URLS"].map(|name| (name.to_owned(), "x".to_owned()));
+    assert_eq!(layers.add_environment(given.into_iter()).unwrap(), ["SLUICE_URLS"]);
+}
+
+#[test]
 fn a_secret_comes_from_a_file_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("uri");

@@ -69,13 +69,21 @@ impl Query {
         self.with("limit", limit.to_string())
     }
 
-    fn with(mut self, name: &'static str, value: String) -> Query {
+    /// Only these fields of each record, in this order; a fixed field, an attribute's dotted name, or `attributes.NAME`.
+    /// What comes is then no whole record any more: see [`crate::Client::retrieve`].
+    pub fn fields<S: AsRef<str>>(self, names: impl IntoIterator<Item = S>) -> Query {
+        let names: Vec<String> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        self.with("fields", names.join(","))
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: String) -> Query {
         self.parameters.push((name, value));
         self
     }
 
-    pub(crate) fn to_path(&self) -> String {
-        let mut path = String::from("/logs/retrieve");
+    /// The URL's part behind the server's name: `path` with all that is asked.
+    pub(crate) fn to_path(&self, path: &str) -> String {
+        let mut path = path.to_owned();
         for (index, (name, value)) in self.parameters.iter().enumerate() {
             path.push(if index == 0 { '?' } else { '&' });
             path.push_str(name);
@@ -87,7 +95,7 @@ impl Query {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn push_encoded(path: &mut String, value: &str) {
+pub(crate) fn push_encoded(path: &mut String, value: &str) {
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             path.push(char::from(byte));
@@ -104,18 +112,19 @@ mod tests {
 
     #[test]
     fn a_query_is_a_path_with_everything_encoded() {
-        assert_eq!(Query::new().to_path(), "/logs/retrieve");
+        assert_eq!(Query::new().to_path("/logs/count"), "/logs/count");
         let query = Query::new()
             .start_time(Timestamp::from_nanos(0))
             .severity(Severity::Warn)
             .severity(Severity::Error)
             .text("a&b \"é\"")
             .order(Order::Ascending)
-            .limit(5);
+            .limit(5)
+            .fields(["id", "user.id"]);
         assert_eq!(
-            query.to_path(),
+            query.to_path("/logs/retrieve"),
             "/logs/retrieve?startTime=1970-01-01T00%3A00%3A00.000000000Z&logLevel=WARN&logLevel=ERROR\
-             &q=a%26b%20%22%C3%A9%22&order=asc&limit=5"
+             &q=a%26b%20%22%C3%A9%22&order=asc&limit=5&fields=id%2Cuser.id"
         );
     }
 }

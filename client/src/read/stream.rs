@@ -4,20 +4,16 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 
 use sluice_model::LogRecord;
-use ureq::http::Response;
-use ureq::{Body, BodyReader};
 
-use super::{ReadError, incomplete};
-use crate::transport::header;
+use super::{Answer, ReadError};
 
 /// The records of a stream, as they come.
 ///
 /// Its end is the end of the answer, and nothing else: a stream that the server or the network cuts ends in
 /// [`ReadError::Cut`].
 pub struct RecordStream {
-    reader: BufReader<BodyReader<'static>>,
+    reader: BufReader<Answer>,
     line: Vec<u8>,
-    incomplete: Option<String>,
     ended: bool,
 }
 
@@ -26,20 +22,14 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
 impl RecordStream {
-    pub(super) fn new(response: Response<Body>) -> Result<RecordStream, ReadError> {
-        let chunked = header(response.headers(), "transfer-encoding").is_some();
-        if !chunked && response.body().content_length().is_none() && response.status() != 204 {
-            return Err(ReadError::Unframed);
-        }
-        let incomplete = incomplete(&response);
-        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let reader = BufReader::with_capacity(BUFFER_BYTES, body);
-        Ok(RecordStream { reader, line: Vec::new(), incomplete, ended: false })
+    pub(super) fn new(answer: Answer) -> RecordStream {
+        let reader = BufReader::with_capacity(BUFFER_BYTES, answer);
+        RecordStream { reader, line: Vec::new(), ended: false }
     }
 
     /// What the server says of records that it has accepted but cannot show yet, if there are any.
     pub fn incomplete(&self) -> Option<&str> {
-        self.incomplete.as_deref()
+        self.reader.get_ref().incomplete()
     }
 
     /// The next record as the server wrote it, without its line feed; `None` at the end.
@@ -55,6 +45,11 @@ impl RecordStream {
             }
         }
         Ok(if self.line.is_empty() { None } else { Some(&self.line) })
+    }
+
+    /// True if something that follows has come already.
+    pub(super) fn has_buffered(&self) -> bool {
+        !self.reader.buffer().is_empty()
     }
 
     /// Reads up to a line feed or the end into `line`.

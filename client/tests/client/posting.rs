@@ -122,3 +122,12 @@ fn bodies_travel_compressed() {
     assert_eq!(requests[1].headers["content-encoding"], "zstd");
     assert_eq!(zstd::bulk::decompress(&requests[1].body, 1 << 20).unwrap(), BODY);
 }
+
+#[test]
+fn a_key_of_the_callers_travels_with_every_attempt() {
+    let peer = Peer::start([answer("503 Service Unavailable", "Retry-After: 0\r\n", "")]);
+    let client = quick(&peer).build().unwrap();
+    let receipt = client.post_batch_keyed(Format::Ndjson, BODY, "file-1-0", &mut |_| true).unwrap();
+    assert_eq!(receipt.retries, 1);
+    assert!(peer.requests().iter().all(|request| request.headers["idempotency-key"] == "file-1-0"));
+}
