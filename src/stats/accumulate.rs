@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::cell::Value;
+use super::cell::{EXACT_FLOAT_MAX, Value};
 use super::measure::State;
 use super::numbers::Accumulate;
 use crate::query::Decimal;
@@ -66,6 +66,19 @@ impl Sum {
     }
 }
 
+/// The integer that a float is written as, if it is one of at most 37 digits.
+#[inline]
+fn whole(value: f64) -> Option<i128> {
+    if value.fract() != 0.0 {
+        return None;
+    }
+    // So far every whole float is the integer that is written for it.
+    if value.abs() <= EXACT_FLOAT_MAX {
+        return Some(value as i128);
+    }
+    Decimal::of_float(value).and_then(|number| number.integer())
+}
+
 fn finite(value: f64) -> Value {
     if value.is_finite() { Value::of_float(value) } else { Value::Null }
 }
@@ -80,7 +93,11 @@ impl Accumulate for Sum {
     #[inline]
     fn add_float(&mut self, value: f64) {
         self.count += 1;
-        self.add_to_floats(value);
+        // A whole number is an integer, however it is written and in whatever column it stands.
+        match whole(value) {
+            Some(integer) => self.add_integer(integer),
+            None => self.add_to_floats(value),
+        }
     }
 
     fn add_decimal(&mut self, value: &Decimal) {
