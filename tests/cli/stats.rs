@@ -22,7 +22,7 @@ fn figures_are_a_table_a_chart_or_lines() {
     let table = stdout(&stats(&["--by", "severity", "--agg", "count,max(number)", "--format", "pretty"]));
     assert_eq!(
         table,
-        "severity  count  max(number)\nINFO       1001         3000\nERROR      1000         2999\nWARN       1000         2998\n"
+        "severity  count  max(number)\nINFO       1001         3000\nWARN       1000         2998\nERROR      1000         2999\n"
     );
     let lines = stdout(&stats(&["--by", "severity"]));
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
