@@ -4,6 +4,8 @@ mod body;
 mod connections;
 mod context;
 mod encode;
+mod explain;
+mod export;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -15,7 +17,9 @@ mod selection;
 mod stall;
 mod stats;
 mod status;
+mod stream;
 mod tail;
+mod windows;
 mod write;
 
 use actix_web::http::Method;
@@ -24,7 +28,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard
 
 use crate::config::Settings;
 use crate::error::{Problem, ProblemKind};
-use crate::files::Watched;
+use crate::files::{Scratch, Watched};
 use crate::ingest::Ingest;
 use crate::spool::Spool;
 use crate::tail::Tails;
@@ -33,6 +37,7 @@ use crate::worker::{Reader, Workers};
 
 pub use connections::{Connections, refuse_past_limit};
 pub use stall::limit_stall;
+pub use stream::Streams;
 
 /// What the handlers need; each names the parts that it uses.
 #[derive(Clone)]
@@ -53,6 +58,10 @@ pub struct Parts {
     pub files: web::Data<Watched>,
     /// The metrics.
     pub metrics: web::Data<Metrics>,
+    /// The places of long answers.
+    pub streams: web::Data<Streams>,
+    /// Where temporary files go.
+    pub scratch: web::Data<Scratch>,
 }
 
 /// Ids have 26 characters of Crockford's base32, in either case.
@@ -72,6 +81,8 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
         .app_data(parts.settings.clone())
         .app_data(parts.files.clone())
         .app_data(parts.metrics.clone())
+        .app_data(parts.streams.clone())
+        .app_data(parts.scratch.clone())
         .service(resource("/", &[GET]).route(get().to(status::index)))
         .service(resource("/health", &[GET]).route(get().to(status::health)))
         .service(resource("/ready", &[GET]).route(get().to(status::ready)))
@@ -84,14 +95,17 @@ pub fn configure(routes: &mut web::ServiceConfig, parts: &Parts) {
             resource("/logs", &[GET, POST]).route(web::post().to(write::records)).route(get().to(retrieve::retrieve)),
         )
         .service(resource("/logs/retrieve", &[GET]).route(get().to(retrieve::retrieve)))
+        .service(resource("/logs/export", &[GET]).route(get().to(export::export)))
+        .service(resource("/logs/query", &[POST]).route(web::post().to(retrieve::query::query)))
         .service(resource("/logs/search", &[GET]).route(get().to(retrieve::retrieve)))
+        .service(resource(stall::TAIL_PATH, &[GET]).route(get().to(tail::tail)))
+        .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource("/logs/count", &[GET]).route(get().to(stats::count)))
         .service(resource("/logs/stats", &[GET]).route(get().to(stats::stats)))
         .service(resource("/logs/fields", &[GET]).route(get().to(fields::fields)))
         .service(resource("/logs/fields/{name}/values", &[GET]).route(get().to(fields::values)))
-        .service(resource("/logs/tail", &[GET]).route(get().to(tail::tail)))
-        .service(resource(CONTEXT_PATH, &[GET]).route(get().to(context::context)))
         .service(resource(ID_PATH, &[GET]).route(get().to(record::record)))
+        .service(resource("/query/explain", &[GET]).route(get().to(explain::explain)))
         .default_service(web::to(unknown_path));
 }
 

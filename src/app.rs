@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::api::{self, Connections};
 use crate::config::{Settings, StoreTarget};
-use crate::files::{Disk, Files, Watched};
+use crate::files::{Disk, Files, Scratch, Watched};
 use crate::ingest::Ingest;
 use crate::spool::{Spool, SpoolError};
 use crate::store::Store;
@@ -104,6 +104,9 @@ impl App {
         let dead_letters = settings.data_dir.join("dead-letter");
         let workers = Arc::new(Workers::start(&spool, &store, sections, &files, &dead_letters, &mut registry)?);
         sync_entries(&*files, &settings.data_dir)?;
+        let scratch = settings.data_dir.join("tmp");
+        let scratch = Scratch::open(files.clone(), &scratch)
+            .map_err(|error| LockError::Io { folder: scratch.display().to_string(), error })?;
         let ingest = Ingest::new(spool.clone(), &settings.limits, &mut registry);
         let tails = Tails::start(spool.clone(), &settings.tail, &mut registry).map_err(BuildError::Tails)?;
         let tails = Arc::new(tails);
@@ -116,6 +119,8 @@ impl App {
             settings: web::Data::new(settings.clone()),
             files: web::Data::from(watched),
             metrics: web::Data::new(Metrics::new(registry)),
+            scratch: web::Data::new(scratch),
+            streams: web::Data::new(api::Streams::new(settings.query.exports_max)),
         };
         let server = serve(listener, settings, parts)?;
         let shutdown_timeout = settings.shutdown_timeout;

@@ -29,12 +29,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampNanosecondType, UInt8Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
 use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
-pub use json::RowWriter;
+#[cfg(test)]
+pub(crate) use json::json_rows;
+pub use json::{AttributeReader, RowWriter};
 pub(crate) use json::{overflow_member, write_json_float, write_json_text};
 
 /// How many attributes of a batch or segment get a column of their own; the rest stand in `overflow`.
@@ -130,6 +133,11 @@ impl LogBatch {
     /// Nanoseconds since the epoch, a value for each record.
     pub fn timestamps(&self) -> &[i64] {
         self.columns.column(TIMESTAMP).as_primitive::<TimestampNanosecondType>().values()
+    }
+
+    /// The same as a column, of the type `timestamp` (ns, UTC).
+    pub fn timestamp_column(&self) -> ArrayRef {
+        self.columns.column(TIMESTAMP).clone()
     }
 
     /// OpenTelemetry's severity numbers.
@@ -353,6 +361,34 @@ impl Records {
         let logs: Vec<LogBatch> = parts.iter().map(|part| part.logs.clone()).collect();
         let ids = parts.iter().flat_map(|part| (0..part.len()).map(|row| part.id(row)));
         Records::with_ids(&ids.collect::<Vec<_>>(), LogBatch::concat(&logs)?)
+    }
+
+    /// The same records with the same columns in each part, as [`Records::gather`] needs them. Columns that stay as
+    /// they are are not copied.
+    ///
+    /// # Errors
+    /// [`BatchError::Arrow`] never for records made by this module.
+    pub fn unify(parts: &[Records]) -> Result<Vec<Records>, BatchError> {
+        let logs: Vec<LogBatch> = parts.iter().map(|part| part.logs.clone()).collect();
+        let unified = parts.iter().zip(concat::unify(&logs)?);
+        Ok(unified.map(|(part, logs)| Records { logs, ..part.clone() }).collect())
+    }
+
+    /// The records at `places`, in that order: each says the part, of those that [`Records::unify`] gave, and the row.
+    ///
+    /// # Panics
+    /// If one of them is not there.
+    ///
+    /// # Errors
+    /// As for [`LogBatch::concat`].
+    pub fn gather(parts: &[Records], places: &[(usize, usize)]) -> Result<Records, BatchError> {
+        if parts.is_empty() {
+            return Err(BatchError::Layout("no batches".to_owned()));
+        }
+        let ids = places.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.id(*row)));
+        let columns: Vec<&RecordBatch> = parts.iter().map(|part| &part.logs.columns).collect();
+        let logs = LogBatch { columns: interleave_record_batch(&columns, places)? };
+        Records::with_ids(&ids.collect::<Vec<_>>(), logs)
     }
 
     /// The records at `rows`, in that order.

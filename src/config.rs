@@ -160,6 +160,8 @@ pub struct QuerySettings {
     pub memory_bytes: usize,
     /// How long a streaming answer waits for a client that does not read.
     pub stall_timeout: Duration,
+    /// How many exports run at a time.
+    pub exports_max: usize,
 }
 
 /// The section `[tail]`.
@@ -312,6 +314,7 @@ fn query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         barrier_timeout: layers.period("query.barrier_timeout")?,
         memory_bytes: layers.size("query.memory_bytes", 64 << 10, 1 << 40)?,
         stall_timeout: layers.period("query.stall_timeout")?,
+        exports_max: layers.number("query.exports_max", 1..=1000)?,
     })
 }
 

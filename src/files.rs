@@ -16,6 +16,7 @@
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod scratch;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod stream;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use disk::Disk;
+pub use scratch::{Scratch, ScratchFile};
 pub use stream::{FileReader, FileWriter};
 pub use watched::{Failure, Watched};
 

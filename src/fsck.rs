@@ -17,7 +17,7 @@ use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::{spool, worker};
 
 /// What stands in a data folder beside the lock.
-const PARTS: [&str; 5] = ["spool", "store", "dead-letter", "quarantine", "lock"];
+const PARTS: [&str; 6] = ["spool", "store", "dead-letter", "quarantine", "lock", "tmp"];
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub fn fsck(folder: &Path, mend: bool) -> Result<Report, LockError> {
     let entries = files.list(folder).map_err(unreadable)?;
     let _lock = FolderLock::take(folder)?;
     let mut report = Report { folder: folder.to_owned(), ..Report::default() };
-    let [spool, store, letters, quarantine, _] = PARTS.map(|part| folder.join(part));
+    let [spool, store, letters, quarantine, ..] = PARTS.map(|part| folder.join(part));
     report.spool = report.take(&spool, spool::check(&files, &spool, mend).map_err(OpenError::Io));
     report.store = report.take(&store, EmbeddedStore::check(&files, &store, mend));
     let checked = worker::dead_letter::check(&*files, &letters, &quarantine, mend);

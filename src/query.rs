@@ -32,6 +32,7 @@
 //!   quantity (`1.5s`, `10MiB`); in quotes it is a text. `<` and its kin compare numbers and numeric texts, quantities,
 //!   times, else texts, and never values of different kinds.
 
+mod cause;
 mod cursor;
 mod display;
 mod eval;
@@ -53,6 +54,7 @@ mod verdict;
 
 use sluice_model::{RecordId, Severity, Timestamp};
 
+pub use cause::Cause;
 pub use cursor::{Cursor, CursorError};
 pub use expr::{Columns, Comparison, Condition, Expr, Field, Needle, Test};
 pub use fuzzy::Fuzzy;
@@ -165,6 +167,25 @@ impl Filter {
         let rest: Vec<Expr> = expr.conjuncts().iter().filter(|part| !self.absorb(part)).cloned().collect();
         self.matching = Expr::all_of(std::iter::once(self.matching).chain(rest));
         self
+    }
+
+    /// The whole of it as one tree.
+    pub fn tree(&self) -> Expr {
+        let TimeRange { start, end } = self.range;
+        let time = |comparison, time| Expr::Condition(Condition::Time(comparison, time));
+        let services = self.services.iter().map(|service| Literal::new(service, true)).collect();
+        let parts = [
+            (start > TimeRange::ALL.start).then(|| time(Comparison::GreaterEqual, start)),
+            (end < TimeRange::ALL.end).then(|| time(Comparison::LessEqual, end)),
+            match self.severities {
+                SeveritySet::ALL => None,
+                SeveritySet::NONE => Some(Expr::none()),
+                severities => Some(Expr::Condition(Condition::Severity(severities))),
+            },
+            (!self.services.is_empty()).then(|| Expr::field(Field::Service, Test::OneOf(services))),
+            Some(self.matching.clone()),
+        ];
+        Expr::all_of(parts.into_iter().flatten())
     }
 
     /// The columns that [`Filter::select`] looks at.

@@ -268,6 +268,11 @@ impl Spool {
         self.shared.index.waits_for_flush(crowded)
     }
 
+    /// How many bytes others may write to the spool's disk before the spool would have to refuse (`spool.free_disk_floor`).
+    pub fn spare_disk_bytes(&self) -> u64 {
+        self.shared.budget.spare_disk()
+    }
+
     /// How the spool is.
     pub fn status(&self) -> SpoolStatus {
         let shared = &self.shared;

@@ -18,11 +18,13 @@
 //! - A percentile is that of a sketch: within [`QUANTILE_ERROR`] of the value at the rank ⌊p/100 · (n − 1)⌋. The 0th and
 //!   the 100th are exact to a float's precision.
 
+mod accumulate;
 mod aggregation;
 mod aggregator;
 mod catalogue;
 mod cell;
 mod codes;
+mod fast;
 mod finish;
 mod measure;
 mod numbers;

@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod mongodb;
 mod retention_clock;
+mod trace;
 
 use std::ops::ControlFlow;
 
@@ -14,6 +15,8 @@ use sluice_model::{RecordId, Timestamp};
 use crate::batch::{Block, BlockSet, Records};
 use crate::query::{Filter, Query};
 use crate::stats::Tally;
+
+pub use trace::{CursorTrace, Evaluation, Plan, ScanTrace, StepTrace, Trace, Visited};
 
 /// Keeps records and finds them again. All calls block; workers make them.
 pub trait Store: Send + Sync {
@@ -38,6 +41,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As for [`Store::search`].
     fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError>;
+
+    /// How it would go about a query; asks nobody.
+    fn plan(&self, query: &Query) -> Plan;
 
     /// Finds one record.
     ///
@@ -98,6 +104,14 @@ pub struct DamageReport {
 pub trait Sink {
     /// Takes some records, in the query's order; `Break` ends the search.
     fn push(&mut self, records: Records) -> ControlFlow<()>;
+
+    /// Whether the search is to measure itself, and to give its trace to [`Sink::take_trace`] at its end.
+    fn is_traced(&self) -> bool {
+        false
+    }
+
+    /// Takes what the search has done.
+    fn take_trace(&mut self, _trace: Trace) {}
 }
 
 /// Why a store could not do its part.

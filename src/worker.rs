@@ -44,7 +44,7 @@ use crate::files::Files;
 use crate::spool::Spool;
 use crate::store::{DamageReport, Store, StoreError};
 
-pub use reader::{Behind, Page, ReadError, Reader};
+pub use reader::{Behind, Page, ReadError, Reader, Traced};
 
 /// The stack of a worker's thread: a store's drivers and decoders nest deeper than the usual 2 MiB allow for.
 const STACK_BYTES: usize = 4 << 20;
@@ -192,7 +192,8 @@ impl Workers {
             Some(age) => Some(Janitor::start(age, Arc::clone(store), Arc::clone(writing), metrics.clone())?),
             None => None,
         };
-        let reader = Reader::new(Arc::clone(spool), reading_pool, readers, sections.query, breakers.clone());
+        let (spool, for_plans) = (Arc::clone(spool), Arc::clone(store));
+        let reader = Reader::new(spool, for_plans, reading_pool, readers, sections.query, breakers.clone());
         Ok(Workers {
             reader: Arc::new(reader),
             breakers: breakers.clone(),

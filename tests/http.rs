@@ -3,7 +3,10 @@
 mod context;
 mod counting;
 mod errors;
+mod explain;
+mod export;
 mod limits;
+mod query;
 mod reading;
 mod status;
 mod tail;

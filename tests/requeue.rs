@@ -1,8 +1,10 @@
 //! `sluice requeue` beside a running server.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::support::server::{Server, wait_for};
 
@@ -21,6 +23,9 @@ fn record(number: u64) -> String {
          \"attributes\":{{\"big\":12345678901234567890123,\"user.id\":1.0}}}}"
     )
 }
+
+/// A record with a number.
+const REGULAR: &str = r#"{"timestamp":"2024-10-07T21:00:00Z","message":"m","n":NUMBER}"#;
 
 fn requeue(server: &Server, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
@@ -95,6 +100,56 @@ fn without_a_server_nothing_is_lost_and_a_later_run_goes_on() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(text(&output).contains("5 accepted, 0 refused"), "{}", text(&output));
     assert_eq!(names(&folder), ["requeue.lock"]);
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_loses_no_letter_and_stores_none_twice() {
+    const LETTERS: u64 = 240;
+    let server = Server::start(&[]);
+    let folder = server.data_dir().join("dead-letter");
+    let is_bad = |number: u64| number.is_multiple_of(40);
+    let line = |number| {
+        letter(number, if is_bad(number) { r#"{"level":"no such level"}"# } else { REGULAR })
+            .replace("NUMBER", &number.to_string())
+    };
+    let (first, rest) = (1..=LETTERS / 2, LETTERS / 2 + 1..=LETTERS);
+    fs::write(folder.join("records.ndjson"), first.map(line).collect::<String>()).unwrap();
+    let mut rest = Some(rest.map(line).collect::<String>());
+    let (mut kills, mut patience) = (0, Duration::from_millis(60));
+    loop {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.args(["requeue", "--url", server.url(), "--data-dir"]).arg(server.data_dir());
+        let mut run = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Longer each time, so that it comes to its end on any machine.
+        patience = patience.mul_f64(1.25);
+        std::thread::sleep(patience.mul_f64(rand::random()));
+        if let Some(status) = run.try_wait().unwrap()
+            && rest.is_none()
+        {
+            assert_eq!(status.code(), Some(1), "some are refused");
+            break;
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+        kills += 1;
+        // The server puts more of them there meanwhile.
+        if kills == 3 {
+            let mut file =
+                fs::OpenOptions::new().append(true).create(true).open(folder.join("records.ndjson")).unwrap();
+            file.write_all(rest.take().unwrap().as_bytes()).unwrap();
+        }
+    }
+    assert!(kills >= 3);
+    let answer = server.http.get_with("/logs?order=asc&fields=n", &[("accept", "text/csv")]);
+    let mut found: Vec<u64> = answer.text().lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, (1..=LETTERS).filter(|number| !is_bad(*number)).collect::<Vec<_>>(), "after {kills} kills");
+    // Those that are refused stay: each once at least, as a run may have been killed before it noted that it kept one.
+    let kept = names(&folder).into_iter().filter(|name| name.ends_with(".ndjson"));
+    let kept: String = kept.map(|name| fs::read_to_string(folder.join(name)).unwrap()).collect();
+    for number in (1..=LETTERS).filter(|number| is_bad(*number)) {
+        assert!(kept.contains(&format!("01M7Z7780ZYZ4MDT000000{number:04}")), "{number} is lost");
+    }
 }
 
 #[test]

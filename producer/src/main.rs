@@ -50,7 +50,8 @@ fn run(flags: &Flags) -> Result<bool, Box<dyn std::error::Error>> {
     println!("{outcome}");
     let Some(run) = run else { return Ok(outcome.is_good()) };
     let reader = flags.client_builder().retry_for(PATIENCE).build()?;
-    let report = said(verify(&reader, &run, &outcome, PATIENCE));
+    let report =
+        said(verify(&reader, &run, &outcome, PATIENCE, |waiting| progress.say(&format!("verifying: {waiting}"))));
     report.iter().for_each(|report| println!("{report}"));
     Ok(outcome.is_good() && report.is_some_and(|report| report.is_good()))
 }

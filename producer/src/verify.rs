@@ -39,11 +39,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the run's records back and counts them.
 ///
-/// A server whose store is out of reach, or has not caught up, is asked again for up to `patience`.
+/// A server whose store is out of reach, or has not caught up, is asked again for up to `patience`; `tell` is told each
+/// time what is waited for.
 ///
 /// # Errors
 /// [`ReadError`], if no reading came to its end.
-pub fn verify(client: &Client, run: &str, outcome: &Outcome, patience: Duration) -> Result<Report, ReadError> {
+pub fn verify(
+    client: &Client,
+    run: &str,
+    outcome: &Outcome,
+    patience: Duration,
+    mut tell: impl FnMut(&str),
+) -> Result<Report, ReadError> {
     let begun = Instant::now();
     loop {
         let may_repeat = begun.elapsed() + PAUSE < patience;
@@ -51,8 +58,13 @@ pub fn verify(client: &Client, run: &str, outcome: &Outcome, patience: Duration)
             Ok(report) if report.is_good() || report.incomplete.is_none() || !may_repeat => return Ok(report),
             Err(error @ (ReadError::Refused(_) | ReadError::Transport(_) | ReadError::Unframed)) => return Err(error),
             Err(error) if !may_repeat => return Err(error),
-            Ok(_) | Err(_) => std::thread::sleep(PAUSE),
+            Ok(report) => {
+                let behind = report.incomplete.unwrap_or_default();
+                tell(&format!("{} of {} found, the server is behind: {behind}", report.found, outcome.accepted));
+            }
+            Err(error) => tell(&error.to_string()),
         }
+        std::thread::sleep(PAUSE);
     }
 }
 

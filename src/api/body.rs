@@ -18,6 +18,22 @@ const BYTES_PER_SECOND_MIN: f64 = 16.0 * 1024.0;
 /// What a body whose length nobody has said is admitted with at first.
 const UNKNOWN_LENGTH_BYTES: usize = 16 << 10;
 
+/// How large a body may be after decompression.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimit {
+    /// In bytes.
+    pub bytes: usize,
+    /// What sets it, as errors name it.
+    pub name: &'static str,
+}
+
+impl BodyLimit {
+    /// That of records.
+    pub fn of_records(limits: &LimitSettings) -> BodyLimit {
+        BodyLimit { bytes: limits.body_bytes, name: "limits.body_bytes" }
+    }
+}
+
 /// Reads the whole body and decompresses it. `read_bytes` says how far it got, also when it fails.
 ///
 /// The permit must be kept for as long as the body, or what was made of it, is in memory.
@@ -26,17 +42,18 @@ pub(super) async fn read<'a>(
     mut payload: web::Payload,
     ingest: &'a Ingest,
     limits: &LimitSettings,
+    limit: BodyLimit,
     read_bytes: &mut usize,
 ) -> Result<(Vec<u8>, Permit<'a>), Problem> {
     let encoding = ContentEncoding::parse(&header(request))?;
     let length = content_length(request);
-    if encoding.is_identity() && length.is_some_and(|length| length > limits.body_bytes) {
-        return Err(too_large(limits.body_bytes));
+    if encoding.is_identity() && length.is_some_and(|length| length > limit.bytes) {
+        return Err(too_large(limit));
     }
     // A compressed body may have any length up to the limit; what it takes beyond its own is asked for as it grows.
-    let first = length.unwrap_or(UNKNOWN_LENGTH_BYTES).min(limits.body_bytes);
+    let first = length.unwrap_or(UNKNOWN_LENGTH_BYTES).min(limit.bytes);
     let mut permit = ingest.admit(first).await?;
-    let mut inflater = Inflater::new(&encoding, limits.body_bytes).map_err(|error| refusal(&error))?;
+    let mut inflater = Inflater::new(&encoding, limit.bytes).map_err(|error| refusal(&error, limit))?;
     let mut body = Vec::with_capacity(first);
     let mut patience = Patience::new(limits.client_timeout);
     while let Some(chunk) = patience.wait(payload.next()).await.ok_or_else(|| stalled(limits))? {
@@ -45,14 +62,14 @@ pub(super) async fn read<'a>(
         let mut rest = &chunk[..];
         loop {
             permit.grow(body.len() + rest.len() + inflater.memory_bytes()).await?;
-            let more = inflater.step(&mut rest, &mut body).map_err(|error| refusal(&error))?;
+            let more = inflater.step(&mut rest, &mut body).map_err(|error| refusal(&error, limit))?;
             *read_bytes = body.len();
             if !more {
                 break;
             }
         }
     }
-    inflater.finish().map_err(|error| refusal(&error))?;
+    inflater.finish().map_err(|error| refusal(&error, limit))?;
     Ok((body, permit))
 }
 
@@ -93,15 +110,16 @@ fn content_length(request: &HttpRequest) -> Option<usize> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large(limit: usize) -> Problem {
-    Problem::new(ProblemKind::TooLarge, InflateError::TooLarge { limit }.to_string() + " (limits.body_bytes)")
+fn too_large(limit: BodyLimit) -> Problem {
+    let error = InflateError::TooLarge { limit: limit.bytes };
+    Problem::new(ProblemKind::TooLarge, format!("{error} ({})", limit.name))
 }
 
-fn refusal(error: &InflateError) -> Problem {
+fn refusal(error: &InflateError, limit: BodyLimit) -> Problem {
     match error {
-        InflateError::TooLarge { limit } => too_large(*limit),
+        InflateError::TooLarge { .. } => too_large(limit),
         InflateError::TooLong { .. } => {
-            Problem::new(ProblemKind::TooLarge, format!("{error} (twice limits.body_bytes and 64 KiB)"))
+            Problem::new(ProblemKind::TooLarge, format!("{error} (twice {} and 64 KiB)", limit.name))
         }
         InflateError::Corrupt(_) | InflateError::Truncated(_) => {
             Problem::new(ProblemKind::Malformed, error.to_string())

@@ -11,6 +11,7 @@ use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
 
+use super::stall;
 use crate::error::{Problem, ProblemKind};
 
 /// Counts the open connections; shared by all threads of the server.
@@ -65,6 +66,7 @@ pub async fn refuse_past_limit<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    stall::release(&request);
     let over = request.conn_data::<Place>().and_then(|place| Some((place.over?, place.connections.max)));
     let Some((open, max)) = over.filter(|_| request.path() != "/health") else {
         return Ok(next.call(request).await?.map_into_left_body());

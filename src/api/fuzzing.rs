@@ -26,7 +26,8 @@ pub fn params(data: &[u8]) {
         }
     };
     let last = (now, RecordId::from_u128(7));
-    let link = read.next_page(last);
+    let cursor = read.next_cursor(last);
+    let Some(link) = read.next_page(&cursor) else { unreachable!("a request by URL has a next one") };
     assert!(HeaderValue::try_from(format!("<{link}>; rel=\"next\"")).is_ok(), "{link:?}");
     assert!(!link.contains(['<', '>']), "a link that ends early: {link}");
     let Some(next) = request(&link, *choice) else { unreachable!("a link that is no URL: {link}") };
@@ -38,7 +39,8 @@ pub fn params(data: &[u8]) {
 
 /// A request for `target`, if that is a URL.
 fn request(target: &str, choice: u8) -> Option<HttpRequest> {
-    let accept = if choice & 1 == 0 { "application/json" } else { "text/csv" };
+    let accepted = ["application/json", "text/csv", "text/plain", "application/x-ndjson"];
+    let accept = accepted.get(usize::from(choice & 3)).copied().unwrap_or_default();
     let uri: Uri = target.parse().ok()?;
     Some(TestRequest::get().uri(&uri.to_string()).insert_header(("accept", accept)).to_http_request())
 }

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 
-use super::{context, fields, record, retrieve, stats, status, tail, write};
+use super::{context, explain, export, fields, record, retrieve, stats, status, tail, write};
 use crate::error::ProblemBody;
 
 /// The API as its handlers declare it.
@@ -12,9 +12,10 @@ use crate::error::ProblemBody;
 #[openapi(
     info(title = "Sluice", description = "A log aggregator that loses nothing it has accepted."),
     paths(
-        write::batch, write::records, retrieve::retrieve, record::record,
-        stats::count, stats::stats, fields::fields, fields::values,
+        write::batch, write::records, retrieve::retrieve, record::record, explain::explain,
         tail::tail, context::context,
+        export::export, retrieve::query::query,
+        stats::count, stats::stats, fields::fields, fields::values,
         status::index, status::health, status::ready, status::metrics, status::config, document,
     ),
     components(schemas(ProblemBody)),
@@ -89,6 +90,6 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, 19);
+        assert_eq!(count, 22);
     }
 }

@@ -1,4 +1,6 @@
-//! The parameters of a request's query string.
+//! The parameters of a request, from its query string or from a JSON object.
+
+mod json;
 
 use std::borrow::Cow;
 
@@ -6,10 +8,10 @@ use actix_web::web;
 
 use crate::error::Problem;
 
-/// How many parameters a request may have.
+/// How many parameters a query string may have.
 const PAIRS_MAX: usize = 256;
 
-/// The pairs of a query string, decoded, in order; all names are known ones.
+/// The pairs of a request, decoded, in order; all names are known ones.
 #[derive(Debug)]
 pub(super) struct Pairs(Vec<(String, String)>);
 
@@ -30,9 +32,23 @@ impl Pairs {
             None => Ok(Pairs(pairs)),
             Some((unknown, _)) => {
                 let beside_q = pairs.iter().any(|(name, _)| name == "q");
-                Err(Problem::invalid_parameter(explain_unknown(unknown, &known, beside_q)))
+                let mut detail = explain_unknown("parameter", unknown, &known);
+                if beside_q {
+                    detail.push_str("; if it is a part of q, write the `&` there as AND or %26");
+                }
+                Err(Problem::invalid_parameter(detail))
             }
         }
+    }
+
+    /// Takes a JSON object apart, whose members are parameters: texts, numbers, or lists of them for the names in
+    /// `lists`, which may repeat.
+    ///
+    /// # Errors
+    /// It is none; a name is in none of the lists `known` (the problem says the nearest one) or stands twice; a value is
+    /// of another type.
+    pub fn from_json(object: &[u8], known: &[&[&str]], lists: &[&str]) -> Result<Pairs, Problem> {
+        json::pairs(object, &known.concat(), lists).map(Pairs)
     }
 
     /// The values given under any of `names`, which are aliases.
@@ -101,15 +117,13 @@ pub(super) fn shown(value: &str) -> Cow<'_, str> {
     }
 }
 
-fn explain_unknown(unknown: &str, known: &[&str], beside_q: bool) -> String {
-    let mut detail = format!("unknown parameter `{}`", shown(unknown));
+/// Says that a parameter or member is unknown, and which is meant, perhaps.
+fn explain_unknown(what: &str, unknown: &str, known: &[&str]) -> String {
+    let mut detail = format!("unknown {what} `{}`", shown(unknown));
     match nearest(unknown, known) {
         Some(name) => detail.push_str(&format!(": did you mean `{name}`?")),
         None if known.is_empty() => detail.push_str(": this path takes none"),
         None => detail.push_str(&format!(": known are {}", known.join(", "))),
-    }
-    if beside_q {
-        detail.push_str("; if it is a part of q, write the `&` there as AND or %26");
     }
     detail
 }

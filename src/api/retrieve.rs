@@ -1,43 +1,42 @@
-//! Finding records: `GET /logs/retrieve`, and its aliases `/logs` and `/logs/search`.
+//! Finding records: `GET /logs/retrieve`, its aliases `/logs` and `/logs/search`, and `POST /logs/query`.
 //!
 //! What has a limit is a page: it is collected, bounded in rows and bytes, before its first byte is sent, so that its
-//! `Link` can say whether there is more. A stream without a limit is a row of bounded searches, each of which starts when
-//! the client has read what came before.
+//! `Link` can say whether there is more. A stream without a limit is a row of bounded searches.
 
 mod hint;
+pub(super) mod query;
 mod request;
-mod stream;
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use sluice_model::Timestamp;
 
-pub(super) use self::request::Request;
+pub(super) use self::hint::tell_unknown;
+pub(super) use self::request::{ORDERS, PARAMETERS, Request};
 use super::encode::Format;
 use super::record::RecordSchema;
 use super::selection::SelectionParams;
+use super::stream::{self, Encoder, Streams};
+use super::windows::{NARROW, Windows, last_position, lost_thread, stuck};
 use crate::batch::Records;
 use crate::config::Settings;
 use crate::error::{Problem, ProblemBody};
-use crate::query::{Position, Query};
-use crate::store::StoreError;
+use crate::query::Query;
 use crate::worker::{Behind, Page, ReadError, Reader};
 
-/// How many records one search yields at most.
-const SEARCH_ROWS_MAX: usize = 10_000;
-/// How many bytes of records one search yields, about.
-const SEARCH_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of records a page has, about; where there are more, the page is shorter than its limit.
 const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Pages of fewer bytes are written where they are collected; more would hold up other connections of the thread.
 const ENCODE_INLINE_BYTES: usize = 64 << 10;
 
+/// The cursor of the next page, for those who cannot follow a link.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("sluice-next-cursor");
 /// Says what a read could not see yet.
 pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomplete");
 
 /// Finds records by time, level, service and a query, newest first.
 ///
-/// A `Link` with `rel="next"` leads to the next page, if there is one. NDJSON and CSV without a `limit` are streams of
+/// A `Link` with `rel="next"` leads to the next page, if there is one. NDJSON, CSV and text without a `limit` are streams of
 /// everything; one that fails midway is cut off, without the end of its last chunk. Everything accepted by this node
 /// before the request is seen; what is not, after a short wait, is told in `Sluice-Incomplete`.
 #[utoipa::path(
@@ -45,10 +44,10 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
     params(
         SelectionParams,
         ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`", pattern = "^(desc|asc)$"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "How many records a page has at most: 1 to 10,000; 1,000 for JSON if absent, all for NDJSON and CSV. A page of more than 32 MiB ends earlier"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "How many records a page has at most: 1 to 10,000; 1,000 for JSON if absent, all for the other forms. A page of more than 32 MiB ends earlier"),
         ("cursor" = Option<String>, Query, description = "Where to go on: taken, with all other parameters, from the `Link` of the page before"),
-        ("fields" = Option<String>, Query, description = "The columns of CSV, by comma: `id`, `timestamp`, `level`, `severity`, `service`, `message`, `attributes`, or an attribute's name", example = "timestamp,level,http.status"),
-        ("Accept" = Option<String>, Header, description = "`application/json` (the default), `application/x-ndjson` or `text/csv`"),
+        ("fields" = Option<String>, Query, description = "The fields to answer with, in this order, by comma: `id`, `timestamp`, `level` (as sent), `severity`, `service`, `message`, `attributes`, or an attribute's name. They are the members of an object, the columns of CSV, the parts of a line; what a record lacks is left out of its object", example = "timestamp,level,http.status"),
+        ("Accept" = Option<String>, Header, description = "`application/json` (the default), `application/x-ndjson`, `text/csv` or `text/plain`"),
     ),
     responses(
         (status = 200, description = "The records; an empty list, if there are none",
@@ -56,9 +55,11 @@ pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("sluice-incomp
                 (Vec<RecordSchema> = "application/json"),
                 (String = "application/x-ndjson"),
                 (String = "text/csv"),
+                (String = "text/plain"),
             ),
             headers(
                 ("Link" = String, description = "The next page, as `<…>; rel=\"next\"`; absent on the last one, and for streams without a limit"),
+                ("Sluice-Next-Cursor" = String, description = "The `cursor` of that page"),
                 ("Sluice-Incomplete" = String, description = "`records=N, lag=S`: N accepted records are not searchable yet, the oldest for S seconds"),
                 ("Sluice-Hint" = String, description = "Fields that the query names and no record has, as far as the store can tell soon; MongoDB cannot"),
             )),
@@ -73,17 +74,30 @@ pub(super) async fn retrieve(
     request: HttpRequest,
     reader: web::Data<Reader>,
     settings: web::Data<Settings>,
+    streams: web::Data<Streams>,
 ) -> Result<HttpResponse, Problem> {
     let request = Request::parse(&request, Timestamp::now())?;
+    answer(request, reader, &settings, &streams).await
+}
+
+async fn answer(
+    request: Request,
+    reader: web::Data<Reader>,
+    settings: &Settings,
+    streams: &Streams,
+) -> Result<HttpResponse, Problem> {
     let behind = reader.barrier().await;
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, request.format.content_type())).insert_header((VARY, ACCEPT.as_str()));
     tell_incomplete(&mut response, behind);
-    hint::tell_unknown(&mut response, &reader, &request).await;
-    match request.query.limit {
-        Some(limit) => page(&reader, request, limit, response).await,
-        None => stream::answer(reader.into_inner(), request, settings.query.clone(), response).await,
+    tell_unknown(&mut response, &reader, &request.query).await;
+    if let Some(limit) = request.query.limit {
+        return page(&reader, request, limit, response).await;
     }
+    let Request { query, format, is_head, .. } = request;
+    let place = streams.wide();
+    let windows = Windows::new(reader.into_inner(), settings.query.clone(), query, place.is_some());
+    stream::answer(windows, Encoder::Text(format), settings.query.stall_timeout, is_head, place, response).await
 }
 
 /// Adds the header that says what could not be seen.
@@ -107,10 +121,13 @@ async fn page(
 ) -> Result<HttpResponse, Problem> {
     let (records, is_last) = collect(reader, &request.query, limit).await?;
     if let Some(last) = last_position(&records).filter(|_| !is_last) {
-        let link = format!("<{}>; rel=\"next\"", request.next_page(last));
-        let link = HeaderValue::try_from(link)
-            .map_err(|_| Problem::invalid_parameter("the query string has characters that no header can carry"))?;
-        response.insert_header((LINK, link));
+        let cursor = request.next_cursor(last);
+        if let Some(page) = request.next_page(&cursor) {
+            let link = HeaderValue::try_from(format!("<{page}>; rel=\"next\""))
+                .map_err(|_| Problem::invalid_parameter("the query string has characters that no header can carry"))?;
+            response.insert_header((LINK, link));
+        }
+        response.insert_header((NEXT_CURSOR, cursor));
     }
     let format = request.format;
     let size: usize = records.iter().map(Records::size_bytes).sum();
@@ -136,13 +153,21 @@ fn document(format: &Format, records: &[Records]) -> Vec<u8> {
 
 /// Finds up to `limit` records, and whether no more follow; fewer, where they have more bytes than a page.
 pub(super) async fn collect(reader: &Reader, query: &Query, limit: usize) -> Result<(Vec<Records>, bool), ReadError> {
-    let mut query = query.clone();
+    collect_by(async |query| reader.retrieve(query, NARROW.bytes).await, query, limit).await
+}
+
+/// The same by one search after the other.
+pub(super) async fn collect_by(
+    mut search: impl AsyncFnMut(Query) -> Result<Page, ReadError>,
+    query: &Query,
+    limit: usize,
+) -> Result<(Vec<Records>, bool), ReadError> {
+    let mut query = first_search(query, limit);
     let mut collected = Vec::new();
-    // One more than asked for says whether there is another page.
     let (mut rows, mut bytes, wanted) = (0, 0, limit + 1);
     let finished = loop {
-        query.limit = Some((wanted - rows).min(SEARCH_ROWS_MAX));
-        let Page { records, finished } = reader.retrieve(query.clone(), SEARCH_BYTES_MAX).await?;
+        query.limit = Some((wanted - rows).min(NARROW.rows));
+        let Page { records, finished } = search(query.clone()).await?;
         rows += records.iter().map(Records::len).sum::<usize>();
         bytes += records.iter().map(Records::size_bytes).sum::<usize>();
         if !finished {
@@ -157,6 +182,11 @@ pub(super) async fn collect(reader: &Reader, query: &Query, limit: usize) -> Res
     Ok((first_rows(collected, limit), is_last))
 }
 
+/// What is asked for first, for a page of `limit` records. One more than that says whether there is another page.
+pub(super) fn first_search(query: &Query, limit: usize) -> Query {
+    Query { limit: Some((limit + 1).min(NARROW.rows)), ..query.clone() }
+}
+
 /// The first `limit` of the records.
 fn first_rows(parts: Vec<Records>, limit: usize) -> Vec<Records> {
     let mut room = limit;
@@ -167,21 +197,6 @@ fn first_rows(parts: Vec<Records>, limit: usize) -> Vec<Records> {
         kept.push(part);
     }
     kept
-}
-
-/// Where the last of the records stands.
-fn last_position(parts: &[Records]) -> Option<Position> {
-    let last = parts.iter().rev().find(|part| !part.is_empty())?;
-    Some(last.position(last.len() - 1))
-}
-
-/// A search that neither ends nor finds anything would be asked for ever.
-fn stuck() -> ReadError {
-    ReadError::Store(StoreError::Bug("a search stopped before its end without a record".to_owned()))
-}
-
-fn lost_thread() -> ReadError {
-    ReadError::Store(StoreError::Bug("the answer could not be written: its thread is gone".to_owned()))
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ pub(super) fn range(pairs: &Pairs, now: Timestamp) -> Result<TimeRange, Problem>
 /// The severities that `logLevel` names, of those that `minLevel` leaves; more values of one are alternatives.
 fn severities(pairs: &Pairs) -> Result<SeveritySet, Problem> {
     let read = |name: &str, value: &str| {
-        value.trim().parse::<Severity>().map_err(|error| Problem::invalid_parameter(format!("{name}: {error}")))
+        // What is cut is no level either.
+        shown(value.trim()).parse::<Severity>().map_err(|error| Problem::invalid_parameter(format!("{name}: {error}")))
     };
     let mut named = None;
     for value in pairs.all(LEVEL).flat_map(|list| list.split(',')) {

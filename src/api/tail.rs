@@ -16,7 +16,7 @@ use self::form::Form;
 use self::stream::Feed;
 use super::params::Pairs;
 use super::retrieve::{collect, tell_incomplete};
-use super::selection;
+use super::{selection, stall};
 use crate::batch::Records;
 use crate::error::{Problem, ProblemBody};
 use crate::query::{Comparison, Condition, Expr, Filter, Order, Query, TimeRange};
@@ -81,6 +81,7 @@ pub(super) async fn tail(
         history = find_history(&reader, &tail, filter, last).await?;
         tail.hold_history(history.iter().map(Records::size_bytes).sum())?;
     }
+    stall::lift(&request);
     Ok(response.streaming(Feed::new(tail, history, form, tails.heartbeat()).into_stream()))
 }
 

@@ -7,7 +7,7 @@ use sluice_model::{RecordId, Timestamp};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::body;
+use super::body::{self, BodyLimit};
 use super::params::Pairs;
 use super::record::RecordSchema;
 use crate::config::{LimitSettings, Settings};
@@ -206,7 +206,8 @@ async fn try_accept(
 ) -> Result<Outcome, Problem> {
     let wishes = Wishes::of(request)?;
     check_content_type(request)?;
-    let (body, _permit) = body::read(request, payload, ingest, limits, read_bytes).await?;
+    let limit = BodyLimit::of_records(limits);
+    let (body, _permit) = body::read(request, payload, ingest, limits, limit, read_bytes).await?;
     let key = wishes.key.map(|key| IdempotencyKey { key, request: fingerprint(request, &body) });
     let reservation = ingest.reserve(body.len())?;
     let body_bytes = body.len();

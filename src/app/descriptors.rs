@@ -7,7 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::api::Connections;
 
-/// How many are kept for everything but connections: segments that searches read, the spool, the store's connections.
+/// How many are kept for everything but connections: segments that searches read, the spool, the store's connections, the
+/// second handles of connections that may become tails.
 const FILES: usize = 512;
 
 /// Raises the process's limit of open files as far as `connections` need it and the system allows it; returns how many

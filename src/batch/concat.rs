@@ -7,12 +7,10 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field, Schema};
-use arrow_select::concat::concat as concat_arrays;
+use arrow_select::concat::concat_batches;
 
 use super::builder::{Kind, OverflowBuilder};
-use super::{
-    ATTRIBUTE_PREFIX, AttributeRef, BatchError, FIXED_COLUMNS, FIXED_FIELDS, LogBatch, MAX_ATTRIBUTE_COLUMNS, OVERFLOW,
-};
+use super::{ATTRIBUTE_PREFIX, AttributeRef, BatchError, FIXED_FIELDS, LogBatch, MAX_ATTRIBUTE_COLUMNS, OVERFLOW};
 
 /// How many values of each type an attribute has.
 type Census<'a> = BTreeMap<&'a str, [usize; Kind::ALL.len()]>;
@@ -21,28 +19,33 @@ pub(super) fn concat(batches: &[LogBatch]) -> Result<LogBatch, BatchError> {
     if let [batch] = batches {
         return Ok(batch.clone());
     }
-    let columns = choose_columns(&census(batches));
-    let mut fields = FIXED_FIELDS.clone();
-    let mut arrays = Vec::with_capacity(FIXED_COLUMNS + columns.len());
-    for index in 0..OVERFLOW {
-        arrays.push(concat_parts(batches.iter().map(|batch| batch.columns.column(index).clone()))?);
-    }
-    arrays.push(concat_overflow(batches, &columns)?);
-    for (name, kind) in &columns {
-        let parts = batches.iter().map(|batch| match find(batch, name) {
-            Some(column) if column.data_type() == &kind.data_type() => column.clone(),
-            _ => new_null_array(&kind.data_type(), batch.len()),
-        });
-        fields.push(Arc::new(Field::new(format!("{ATTRIBUTE_PREFIX}{name}"), kind.data_type(), true)));
-        arrays.push(concat_parts(parts)?);
-    }
-    Ok(LogBatch { columns: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)? })
+    let parts = unify(batches)?;
+    let first = parts.first().ok_or_else(|| BatchError::Layout("no batches".to_owned()))?;
+    let columns = concat_batches(first.columns.schema_ref(), parts.iter().map(|part| &part.columns))?;
+    Ok(LogBatch { columns })
 }
 
-fn concat_parts(parts: impl Iterator<Item = ArrayRef>) -> Result<ArrayRef, BatchError> {
-    let parts: Vec<ArrayRef> = parts.collect();
-    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    if parts.is_empty() { Err(BatchError::Layout("no batches".to_owned())) } else { Ok(concat_arrays(&parts)?) }
+/// The same batches with the same columns in each. Columns that stay as they are are not copied.
+pub(super) fn unify(batches: &[LogBatch]) -> Result<Vec<LogBatch>, BatchError> {
+    let columns = choose_columns(&census(batches));
+    let mut fields = FIXED_FIELDS.clone();
+    for (name, kind) in &columns {
+        fields.push(Arc::new(Field::new(format!("{ATTRIBUTE_PREFIX}{name}"), kind.data_type(), true)));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let fit = |batch| Ok(LogBatch { columns: RecordBatch::try_new(schema.clone(), fit(batch, &columns))? });
+    batches.iter().map(fit).collect()
+}
+
+/// The columns of a batch, and those chosen for its attributes.
+fn fit(batch: &LogBatch, columns: &BTreeMap<&str, Kind>) -> Vec<ArrayRef> {
+    let mut arrays: Vec<ArrayRef> = batch.columns.columns().iter().take(OVERFLOW).cloned().collect();
+    arrays.push(fit_overflow(batch, columns));
+    arrays.extend(columns.iter().map(|(name, kind)| match find(batch, name) {
+        Some(column) if column.data_type() == &kind.data_type() => column.clone(),
+        _ => new_null_array(&kind.data_type(), batch.len()),
+    }));
+    arrays
 }
 
 fn census(batches: &[LogBatch]) -> Census<'_> {
@@ -74,31 +77,27 @@ fn find<'a>(batch: &'a LogBatch, name: &str) -> Option<&'a ArrayRef> {
     batch.attributes().find(|(other, _)| *other == name).map(|(_, column)| column)
 }
 
-/// The overflow of all batches, and in it the values of columns that another type, or no column, was chosen for.
-fn concat_overflow(batches: &[LogBatch], columns: &BTreeMap<&str, Kind>) -> Result<ArrayRef, BatchError> {
-    let demoted = |name: &str, column: &ArrayRef| {
+/// The overflow of a batch, and in it the values of columns that another type, or no column, was chosen for.
+fn fit_overflow(batch: &LogBatch, columns: &BTreeMap<&str, Kind>) -> ArrayRef {
+    let demoted = |(name, column): &(&str, &ArrayRef)| {
         columns.get(name).is_none_or(|kind| &kind.data_type() != column.data_type())
             && column.null_count() < column.len()
     };
-    if !batches.iter().flat_map(LogBatch::attributes).any(|(name, column)| demoted(name, column)) {
-        return concat_parts(batches.iter().map(|batch| batch.columns.column(OVERFLOW).clone()));
+    if !batch.attributes().any(|attribute| demoted(&attribute)) {
+        return batch.columns.column(OVERFLOW).clone();
     }
-    let mut overflow = OverflowBuilder::new(batches.iter().map(LogBatch::len).sum());
-    let mut offset = 0;
-    for batch in batches {
-        for (row, object) in batch.overflow().iter().enumerate() {
-            object.into_iter().for_each(|object| overflow.push_object(offset + row, object));
-        }
-        for (name, column) in batch.attributes().filter(|(name, column)| demoted(name, column)) {
-            for row in (0..batch.len()).filter(|row| column.is_valid(*row)) {
-                if let Some(value) = cell(column, row) {
-                    overflow.push(offset + row, name, value);
-                }
+    let mut overflow = OverflowBuilder::new(batch.len());
+    for (row, object) in batch.overflow().iter().enumerate() {
+        object.into_iter().for_each(|object| overflow.push_object(row, object));
+    }
+    for (name, column) in batch.attributes().filter(demoted) {
+        for row in (0..batch.len()).filter(|row| column.is_valid(*row)) {
+            if let Some(value) = cell(column, row) {
+                overflow.push(row, name, value);
             }
         }
-        offset += batch.len();
     }
-    Ok(overflow.finish())
+    overflow.finish()
 }
 
 fn cell(column: &ArrayRef, row: usize) -> Option<AttributeRef<'_>> {

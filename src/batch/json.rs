@@ -6,14 +6,14 @@ use std::fmt::{self, Formatter};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_schema::DataType;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sluice_model::{AttributeValue, LogRecord, RecordId, Timestamp};
 
-use super::{LogBatch, Records};
+use super::{AttributeRef, LogBatch, Records};
 
 /// Writes the rows of one batch; the attributes' order, by name, is found out once.
 pub struct RowWriter<'a> {
@@ -22,11 +22,12 @@ pub struct RowWriter<'a> {
     columns: Vec<(&'a str, Column<'a>)>,
 }
 
+#[derive(Clone, Copy)]
 enum Column<'a> {
-    Text(&'a arrow_array::StringArray),
-    Int(&'a arrow_array::Int64Array),
-    Float(&'a arrow_array::Float64Array),
-    Bool(&'a arrow_array::BooleanArray),
+    Text(&'a StringArray),
+    Int(&'a Int64Array),
+    Float(&'a Float64Array),
+    Bool(&'a BooleanArray),
 }
 
 impl<'a> RowWriter<'a> {
@@ -65,34 +66,43 @@ impl<'a> RowWriter<'a> {
     /// # Panics
     /// If there is no such row.
     pub fn write_attributes(&self, row: usize, out: &mut Vec<u8>) {
-        let overflow = self.records.logs.overflow();
-        let rest = if overflow.is_null(row) { BTreeMap::new() } else { overflow_members(overflow.value(row)) };
-        let mut rest = rest.iter().peekable();
         out.push(b'{');
         let empty = out.len();
-        let separate = |out: &mut Vec<u8>| {
+        self.visit_attributes(row, |name, value| {
             if out.len() > empty {
                 out.push(b',');
             }
-        };
-        for (name, column) in &self.columns {
-            if column.is_null(row) {
-                continue;
-            }
-            while let Some((before, value)) = rest.next_if(|(other, _)| other.as_str() < *name) {
-                separate(out);
-                write_member(out, before, value.get());
-            }
-            separate(out);
             write_json_text(out, name);
             out.push(b':');
-            column.write(row, out);
+            value.write_json(out);
+        });
+        out.push(b'}');
+    }
+
+    /// Shows `visit` each attribute of the record in `row`, sorted by name.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn visit_attributes(&self, row: usize, mut visit: impl FnMut(&str, AttributeRef<'_>)) {
+        let rest = self.records.logs.overflow_members(row);
+        let mut rest = rest.iter().peekable();
+        for (name, column) in &self.columns {
+            let Some(value) = column.value(row) else { continue };
+            while let Some((before, value)) = rest.next_if(|(other, _)| other.as_str() < *name) {
+                visit(before, AttributeRef::Json(value.get()));
+            }
+            visit(name, value);
         }
         for (name, value) in rest {
-            separate(out);
-            write_member(out, name, value.get());
+            visit(name, AttributeRef::Json(value.get()));
         }
-        out.push(b'}');
+    }
+
+    /// Prepares to read the attribute `name` of the rows.
+    pub fn attribute(&self, name: &str) -> AttributeReader<'a> {
+        let column = self.columns.binary_search_by_key(&name, |(other, _)| *other);
+        let column = column.ok().and_then(|place| self.columns.get(place)).map(|(_, column)| *column);
+        AttributeReader { name: name.to_owned(), column, overflow: self.records.logs.overflow() }
     }
 
     /// The record in `row` as a row of its own, for those that need one.
@@ -103,18 +113,12 @@ impl<'a> RowWriter<'a> {
         let logs = &self.records.logs;
         let (timestamp, id) = self.records.position(row);
         let mut attributes = BTreeMap::new();
-        for (name, column) in self.columns.iter().filter(|(_, column)| !column.is_null(row)) {
+        self.visit_attributes(row, |name, value| {
             let mut json = Vec::new();
-            column.write(row, &mut json);
+            value.write_json(&mut json);
             let value = String::from_utf8(json).ok().and_then(|json| AttributeValue::from_json(json).ok());
-            attributes.extend(value.map(|value| ((*name).to_owned(), value)));
-        }
-        if !logs.overflow().is_null(row) {
-            for (name, value) in overflow_members(logs.overflow().value(row)) {
-                let value = AttributeValue::from_json(value.get().to_owned()).ok();
-                attributes.extend(value.map(|value| (name, value)));
-            }
-        }
+            attributes.extend(value.map(|value| (name.to_owned(), value)));
+        });
         LogRecord {
             id: Some(id),
             timestamp,
@@ -122,6 +126,54 @@ impl<'a> RowWriter<'a> {
             service: logs.services().value(row).to_owned(),
             message: logs.messages().value(row).to_owned(),
             attributes,
+        }
+    }
+}
+
+/// Reads one attribute of the rows of a batch.
+pub struct AttributeReader<'a> {
+    name: String,
+    column: Option<Column<'a>>,
+    overflow: &'a StringArray,
+}
+
+impl<'a> AttributeReader<'a> {
+    /// The attribute's value in `row`, if it has one there.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn value(&self, row: usize) -> Option<AttributeRef<'a>> {
+        if let Some(value) = self.column.and_then(|column| column.value(row)) {
+            return Some(value);
+        }
+        if self.overflow.is_null(row) {
+            return None;
+        }
+        overflow_member(self.overflow.value(row), &self.name).map(AttributeRef::Json)
+    }
+}
+
+impl AttributeRef<'_> {
+    /// Appends the value as JSON.
+    pub fn write_json(self, out: &mut Vec<u8>) {
+        match self {
+            AttributeRef::Text(text) => write_json_text(out, text),
+            AttributeRef::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            AttributeRef::Float(value) => write_json_float(out, value),
+            AttributeRef::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+            AttributeRef::Json(json) => out.extend_from_slice(json.as_bytes()),
+        }
+    }
+
+    /// Appends a text as it is, and any other value as JSON.
+    pub fn write_text(self, out: &mut Vec<u8>) {
+        match self {
+            AttributeRef::Text(text) => out.extend_from_slice(text.as_bytes()),
+            AttributeRef::Json(json) if json.starts_with('"') => match serde_json::from_str::<Cow<'_, str>>(json) {
+                Ok(text) => out.extend_from_slice(text.as_bytes()),
+                Err(_) => out.extend_from_slice(json.as_bytes()),
+            },
+            other => other.write_json(out),
         }
     }
 }
@@ -185,30 +237,27 @@ fn typed(column: &ArrayRef) -> Option<Column<'_>> {
     }
 }
 
-impl Column<'_> {
-    fn is_null(&self, row: usize) -> bool {
+impl<'a> Column<'a> {
+    fn value(self, row: usize) -> Option<AttributeRef<'a>> {
         match self {
-            Column::Text(column) => column.is_null(row),
-            Column::Int(column) => column.is_null(row),
-            Column::Float(column) => column.is_null(row),
-            Column::Bool(column) => column.is_null(row),
-        }
-    }
-
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
-        match self {
-            Column::Text(column) => write_json_text(out, column.value(row)),
-            Column::Int(column) => out.extend_from_slice(itoa::Buffer::new().format(column.value(row)).as_bytes()),
-            Column::Float(column) => write_json_float(out, column.value(row)),
-            Column::Bool(column) => out.extend_from_slice(if column.value(row) { b"true" } else { b"false" }),
+            Column::Text(column) => column.is_valid(row).then(|| AttributeRef::Text(column.value(row))),
+            Column::Int(column) => column.is_valid(row).then(|| AttributeRef::Int(column.value(row))),
+            Column::Float(column) => column.is_valid(row).then(|| AttributeRef::Float(column.value(row))),
+            Column::Bool(column) => column.is_valid(row).then(|| AttributeRef::Bool(column.value(row))),
         }
     }
 }
 
-fn write_member(out: &mut Vec<u8>, name: &str, json: &str) {
-    write_json_text(out, name);
-    out.push(b':');
-    out.extend_from_slice(json.as_bytes());
+/// Each record as its JSON, for tests.
+#[cfg(test)]
+pub(crate) fn json_rows(records: &Records) -> Vec<String> {
+    let writer = RowWriter::new(records);
+    let row = |row| {
+        let mut out = Vec::new();
+        writer.write(row, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    (0..records.len()).map(row).collect()
 }
 
 /// Appends `text` as a JSON string.

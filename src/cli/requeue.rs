@@ -2,13 +2,15 @@
 //!
 //! The server's file is moved aside under a name of its own first, `requeue-TIME.ndjson`, so that the server goes on with
 //! a new one. Then each record is sent with an `Idempotency-Key` made of its old id: a run that was cut short, or a line
-//! that stands in two files, stores nothing twice within the window of keys. How far a file is done stands beside it, in
-//! `….progress`, synced every [`PROGRESS_EVERY`] records and whenever the run ends. What the server refuses goes to
+//! that stands in two files, stores nothing twice within the window of keys. How far a file is done stands beside it
+//! ([`progress`]), synced every [`PROGRESS_EVERY`] records and whenever the run ends. What the server refuses goes to
 //! `refused-TIME.ndjson` with the reason, and so does a line that is damaged, word for word, to `damaged-TIME.lines`. A
 //! file is removed when each of its lines is in the server's spool or in one of these.
 
+mod progress;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use sluice_client::{Client, Format, PostError};
 use sluice_model::Timestamp;
 
+use self::progress::Done;
 use super::server::{url_of, without_credentials};
 use crate::config::Settings;
 use crate::worker::dead_letter::{EXTENSION, FILE_NAME, LINE_BYTES_MAX, Letter};
@@ -146,10 +149,9 @@ impl Run<'_> {
     /// Offers the lines of a file, and removes it.
     fn file(&mut self, path: &Path) -> Result<(), RequeueError> {
         let progress = path.with_extension("progress");
-        let mut position = read_progress(&progress).map_err(of_file(&progress))?;
         let file = File::open(path).map_err(of_file(path))?;
         let mut lines = BufReader::new(file);
-        lines.seek(SeekFrom::Start(position)).map_err(of_file(path))?;
+        let mut done = Done::of(&mut lines, &progress).map_err(of_file(&progress))?;
         let (mut line, mut since) = (Vec::new(), 0);
         let outcome = loop {
             line.clear();
@@ -161,19 +163,19 @@ impl Run<'_> {
             if let Err(error) = self.line(&line) {
                 break Err(error);
             }
-            position += line.len() as u64;
+            done.add(&line);
             since += 1;
             if since % PROGRESS_EVERY == 0
-                && let Err(error) = write_progress(&progress, position)
+                && let Err(error) = done.note(&progress, &mut private())
             {
                 break Err(of_file(&progress)(error));
             }
         };
         if outcome.is_err() {
-            write_progress(&progress, position).map_err(of_file(&progress))?;
+            done.note(&progress, &mut private()).map_err(of_file(&progress))?;
             return outcome;
         }
-        // The progress goes first: without its file it would be read for another one of that name.
+        // The file goes first: without its progress it would be offered again. A progress without its file does no harm.
         fs::remove_file(path).map_err(of_file(path))?;
         match fs::remove_file(&progress) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(of_file(&progress)(error)),
@@ -235,29 +237,6 @@ impl Run<'_> {
             Err(error) => Err(RequeueError::Server(format!("{}: {error}", self.url))),
         }
     }
-}
-
-fn read_progress(path: &Path) -> io::Result<u64> {
-    match fs::read_to_string(path) {
-        // A damaged one begins the file anew.
-        Ok(text) => Ok(text.trim().split_once(' ').and_then(verified).unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
-    }
-}
-
-/// The place before a checksum that fits it.
-fn verified((place, checksum): (&str, &str)) -> Option<u64> {
-    let right = checksum == format!("{:08x}", crc32c::crc32c(place.as_bytes()));
-    place.parse().ok().filter(|_| right)
-}
-
-fn write_progress(path: &Path, position: u64) -> io::Result<()> {
-    let unfinished = path.with_extension("progress.new");
-    let mut file = private().create(true).truncate(true).open(&unfinished)?;
-    writeln!(file, "{position} {:08x}", crc32c::crc32c(position.to_string().as_bytes()))?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
 }
 
 /// Files that only their owner reads.

@@ -79,6 +79,7 @@ pub const KEYS: &[Key] = &[
     key("query.queue_max", "64", "0 to 100000", "queries that wait for a worker"),
     key("query.timeout", "30s", PERIOD, "how long a query may run"),
     key("query.barrier_timeout", "500ms", PERIOD, "how long a read waits for what was accepted before it"),
+    key("query.exports_max", "4", "1 to 1000", "exports at a time"),
     key(
         "query.memory_bytes",
         "256MiB",

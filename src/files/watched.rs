@@ -23,7 +23,7 @@ const READ_PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_mil
 /// For how long a failure is told that has passed.
 const MEMORY: Duration = Duration::from_secs(60);
 /// The folders that are told apart.
-const FOLDERS: [&str; 4] = ["spool", "store", "quarantine", "dead-letter"];
+const FOLDERS: [&str; 5] = ["spool", "store", "quarantine", "dead-letter", "tmp"];
 
 /// A file system, watched.
 #[derive(Debug)]

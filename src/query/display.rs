@@ -112,6 +112,8 @@ fn is_plain_name(name: &str) -> bool {
 /// Whether a needle means the same without the name of its field, the message's.
 fn is_plain(needle: &Needle) -> bool {
     match needle {
+        // `message://` would be no field, and the part of a path is read as one without it.
+        Needle::Term(term) if term.text().starts_with("//") && !term.edges().open_start => true,
         Needle::Term(term) => !is_part(term) || is_plain_text(term.text()),
         Needle::Fuzzy(_) => true,
         Needle::Pattern(pattern) => !pattern.is_exact_case(),

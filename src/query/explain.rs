@@ -12,7 +12,7 @@ pub(super) fn explain(query: &str, lexeme: &Lexeme<'_>) -> Explanation {
     if let Some(explained) = explain_habit(query, lexeme) {
         return explained;
     }
-    let source = lexeme.source;
+    let source = shown(lexeme.source);
     let quoted = instead(query, lexeme);
     match &lexeme.kind {
         Kind::And | Kind::Or => (format!("`{source}` stands between two terms, and one is missing"), quoted),
@@ -21,7 +21,9 @@ pub(super) fn explain(query: &str, lexeme: &Lexeme<'_>) -> Explanation {
             format!("`{source}` compares a field, whose name is missing"),
             format!("write the field before it, as in status{source}500, or {quoted}"),
         ),
-        Kind::Bracket if source == ")" => ("`)` closes nothing".to_owned(), format!("leave it out, or {quoted}")),
+        Kind::Bracket if lexeme.source == ")" => {
+            ("`)` closes nothing".to_owned(), format!("leave it out, or {quoted}"))
+        }
         Kind::Bracket => (format!("`{source}` is not a bracket of queries"), format!("those are ( and ); {quoted}")),
         Kind::UnclosedQuote => {
             ("the quote is not closed".to_owned(), "end it with \", and write \\\" for one inside".to_owned())
@@ -36,6 +38,7 @@ pub(super) fn explain(query: &str, lexeme: &Lexeme<'_>) -> Explanation {
 
 /// What to say to a piece that stands where a value should, behind `operator`.
 pub(super) fn explain_value(query: &str, lexeme: &Lexeme<'_>, name: &str, operator: &str) -> Explanation {
+    let name = shown(name);
     let message = format!("expected a value after \"{operator}\"");
     match (&lexeme.kind, lexeme.source) {
         (Kind::UnclosedQuote | Kind::MisplacedQuote | Kind::ForeignQuote, _) => explain(query, lexeme),

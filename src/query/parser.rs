@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
             && !term.has_token()
             && !matches!(lexeme.kind, Kind::Phrase(..))
         {
-            let message = format!("`{}` has no letter or digit", lexeme.source);
+            let message = format!("`{}` has no letter or digit", explain::shown(lexeme.source));
             return Err(self.refuse(lexeme, (message, explain::instead(self.query, lexeme))));
         }
         self.advance();

@@ -93,6 +93,18 @@ impl Budget {
         locked(&self.state).used
     }
 
+    /// How many bytes others may write to the disk, so that this limit is not in the way of the spool.
+    pub fn spare_disk(&self) -> u64 {
+        let Ok(room) = self.files.room(&self.folder) else { return u64::MAX };
+        room.free.saturating_sub(self.kept(room)).saturating_sub(locked(&self.state).reserved)
+    }
+
+    /// How much of the disk stays free: the floor, and the reserve above it.
+    fn kept(&self, room: Room) -> u64 {
+        let floor = self.free_disk_floor.unwrap_or(FLOOR_MAX.min(room.total / 20));
+        floor.saturating_add((RESERVE_SEGMENTS * self.segment_bytes).min(room.total / 10))
+    }
+
     fn allows(&self, state: &mut State, bytes: u64) -> Result<(), SpoolError> {
         let present = state.used.saturating_add(state.reserved);
         if present.saturating_add(bytes) > self.bytes_max {
@@ -104,10 +116,8 @@ impl Budget {
             state.sample = Some(Sample { taken: Instant::now(), room, used: state.used });
         }
         let Some(sample) = &state.sample else { return Ok(()) };
-        let floor = self.free_disk_floor.unwrap_or(FLOOR_MAX.min(sample.room.total / 20));
-        let reserve = (RESERVE_SEGMENTS * self.segment_bytes).min(sample.room.total / 10);
         let promised = state.reserved + state.used.saturating_sub(sample.used);
-        let (free, kept) = (sample.room.free.saturating_sub(promised), floor.saturating_add(reserve));
+        let (free, kept) = (sample.room.free.saturating_sub(promised), self.kept(sample.room));
         if free < kept.saturating_add(bytes) {
             return Err(SpoolError::DiskFull { free, kept });
         }

@@ -11,7 +11,8 @@ use sluice_model::Severity;
 
 use super::aggregation::{Aggregation, BUCKETS_MAX, GroupField};
 use super::cell::{Cell, Value, hash};
-use super::codes::{self, Coded, Combined, Fast, Rows};
+use super::codes::{self, Coded, Combined, Rows};
+use super::fast::Fast;
 use super::finish;
 use super::measure::{Grouped, Measure, State};
 use super::table::Table;

@@ -133,6 +133,15 @@ impl Catalogue {
         }
     }
 
+    /// Whether there is room for more; if not, why is kept.
+    fn check(&mut self) -> ControlFlow<()> {
+        if self.bytes > self.bytes_max {
+            self.failure = Some(LimitError::Memory { limit: self.bytes_max });
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn count_overflow(&mut self, records: &Records, rows: &BooleanBuffer) {
         let overflow = records.logs.overflow();
         if overflow.null_count() == overflow.len() {
@@ -163,6 +172,7 @@ impl Tally for Catalogue {
         for (name, kind, records) in &fields.attributes {
             self.count(name, *kind, *records);
         }
+        let _ = self.check();
         true
     }
 
@@ -179,11 +189,7 @@ impl Tally for Catalogue {
             self.count(name, FieldType::of_column(column.data_type()), filled as u64);
         }
         self.count_overflow(records, rows);
-        if self.bytes > self.bytes_max {
-            self.failure = Some(LimitError::Memory { limit: self.bytes_max });
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
+        self.check()
     }
 
     fn is_over(&self) -> bool {
@@ -200,9 +206,7 @@ impl Gather for Catalogue {
 
     /// The most frequent field first, then by name.
     fn finish(self) -> Result<Vec<FieldEntry>, LimitError> {
-        // What is known without a look is not refused midway.
-        let memory = LimitError::Memory { limit: self.bytes_max };
-        if let Some(failure) = self.failure.or((self.bytes > self.bytes_max).then_some(memory)) {
+        if let Some(failure) = self.failure {
             return Err(failure);
         }
         let every = [("id", self.records), ("timestamp", self.records), ("level", self.records)];

@@ -10,7 +10,7 @@ use crate::batch::{write_json_float, write_json_text};
 use crate::query::Decimal;
 
 /// Up to here every whole float is the integer that it is written as.
-const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
+pub(super) const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A value of an answer. Equal numbers have one form.
 #[derive(Debug, Clone, PartialEq)]

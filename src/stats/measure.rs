@@ -1,14 +1,15 @@
 //! Measures: what is kept of each group, from which its aggregates are computed.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use sketches_ddsketch::{Config, DDSketch};
 use sluice_model::Timestamp;
 
+use super::accumulate::{Extreme, Local, Sum};
 use super::aggregation::{Aggregate, Function, GroupField};
 use super::cell::{Value, hash};
-use super::codes::{self, Combined, Fast, Rows, combine};
+use super::codes::{self, Combined, Rows, combine};
+use super::fast::Fast;
 use super::numbers::{Accumulate, Targets, each_number};
 use crate::batch::Records;
 use crate::query::Decimal;
@@ -215,9 +216,7 @@ impl State {
             (State::Sum(sum), _) => sum.value(),
             (State::Min(extreme), _) => extreme.value(),
             (State::Max(extreme), _) => extreme.value(),
-            (State::Sketch(sketch), Function::Quantile(share)) => {
-                sketch.quantile(share).ok().flatten().map_or(Value::Null, Value::of_float)
-            }
+            (State::Sketch(sketch), Function::Quantile(share)) => quantile(sketch, share),
             (State::Sketch(_), _) => Value::Null,
         };
         match (field, value) {
@@ -235,6 +234,15 @@ fn new_sketch() -> DDSketch {
     DDSketch::new(Config::new(QUANTILE_ERROR, BINS_MAX, f64::MIN_POSITIVE))
 }
 
+/// The number at a share; never past the least or the greatest, which the sketch knows better.
+fn quantile(sketch: &DDSketch, share: f64) -> Value {
+    let found = sketch.quantile(share).ok().flatten();
+    match (found, sketch.min(), sketch.max()) {
+        (Some(found), Some(min), Some(max)) => Value::of_float(found.max(min).min(max)),
+        _ => Value::Null,
+    }
+}
+
 impl Accumulate for DDSketch {
     fn add_int(&mut self, value: i64) {
         self.add(value as f64);
@@ -247,166 +255,5 @@ impl Accumulate for DDSketch {
     fn add_decimal(&mut self, value: &Decimal) {
         // What no float reaches counts as the last one.
         self.add(value.to_float().clamp(f64::MIN, f64::MAX));
-    }
-}
-
-/// What is gathered of a batch before it is added to a state.
-trait Local: Accumulate + Default {
-    fn of(state: &mut State) -> Option<&mut Self>;
-    fn merge(&mut self, other: &Self);
-}
-
-/// The sum of some numbers: of integers exactly, of others compensated.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Sum {
-    count: u64,
-    integers: i128,
-    has_floats: bool,
-    floats: f64,
-    /// What rounding has taken from them.
-    rest: f64,
-}
-
-impl Sum {
-    fn add_to_floats(&mut self, value: f64) {
-        let sum = self.floats + value;
-        self.rest +=
-            if self.floats.abs() >= value.abs() { (self.floats - sum) + value } else { (value - sum) + self.floats };
-        self.floats = sum;
-        self.has_floats = true;
-    }
-
-    fn add_integer(&mut self, value: i128) {
-        match self.integers.checked_add(value) {
-            Some(sum) => self.integers = sum,
-            None => self.add_to_floats(value as f64),
-        }
-    }
-
-    /// The sum as the nearest float, or nearly so.
-    fn total(&self) -> f64 {
-        let mut sum = *self;
-        let near = self.integers as f64;
-        sum.add_to_floats(near);
-        // The conversion saturates, as does the way back.
-        sum.add_to_floats(self.integers.saturating_sub(near as i128) as f64);
-        sum.floats + sum.rest
-    }
-
-    fn value(&self) -> Value {
-        match self.count {
-            0 => Value::Null,
-            _ if !self.has_floats => Value::Int(self.integers),
-            _ => finite(self.total()),
-        }
-    }
-
-    fn average(&self) -> Value {
-        if self.count == 0 { Value::Null } else { finite(self.total() / self.count as f64) }
-    }
-}
-
-fn finite(value: f64) -> Value {
-    if value.is_finite() { Value::of_float(value) } else { Value::Null }
-}
-
-impl Accumulate for Sum {
-    #[inline]
-    fn add_int(&mut self, value: i64) {
-        self.count += 1;
-        self.add_integer(value.into());
-    }
-
-    #[inline]
-    fn add_float(&mut self, value: f64) {
-        self.count += 1;
-        self.add_to_floats(value);
-    }
-
-    fn add_decimal(&mut self, value: &Decimal) {
-        self.count += 1;
-        match value.integer() {
-            Some(integer) => self.add_integer(integer),
-            None => self.add_to_floats(value.to_float()),
-        }
-    }
-}
-
-impl Local for Sum {
-    fn of(state: &mut State) -> Option<&mut Sum> {
-        if let State::Sum(sum) = state { Some(sum) } else { None }
-    }
-
-    fn merge(&mut self, other: &Sum) {
-        self.count += other.count;
-        self.add_integer(other.integers);
-        if other.has_floats {
-            self.add_to_floats(other.floats);
-            self.add_to_floats(other.rest);
-        }
-    }
-}
-
-/// The least or the greatest of some numbers, exactly.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Extreme<const GREATEST: bool> {
-    integer: Option<i64>,
-    float: Option<f64>,
-    decimal: Option<Decimal>,
-}
-
-impl<const GREATEST: bool> Extreme<GREATEST> {
-    fn is_better(order: Ordering) -> bool {
-        if GREATEST { order.is_gt() } else { order.is_lt() }
-    }
-
-    fn value(&self) -> Value {
-        let integer = self.integer.map(|value| Value::Int(value.into()));
-        let float = self.float.map(Value::of_float);
-        let decimal = self.decimal.as_ref().map(Value::of_decimal);
-        let values = integer.into_iter().chain(float).chain(decimal);
-        values
-            .reduce(|best, value| if Self::is_better(value.order(&best)) { value } else { best })
-            .unwrap_or(Value::Null)
-    }
-}
-
-impl<const GREATEST: bool> Accumulate for Extreme<GREATEST> {
-    #[inline]
-    fn add_int(&mut self, value: i64) {
-        if self.integer.is_none_or(|best| Self::is_better(value.cmp(&best))) {
-            self.integer = Some(value);
-        }
-    }
-
-    #[inline]
-    fn add_float(&mut self, value: f64) {
-        if self.float.is_none_or(|best| Self::is_better(value.total_cmp(&best))) {
-            self.float = Some(value);
-        }
-    }
-
-    fn add_decimal(&mut self, value: &Decimal) {
-        if self.decimal.as_ref().is_none_or(|best| Self::is_better(value.cmp(best))) {
-            self.decimal = Some(value.clone());
-        }
-    }
-}
-
-impl<const GREATEST: bool> Local for Extreme<GREATEST> {
-    fn of(state: &mut State) -> Option<&mut Self> {
-        // The type says which of the two it is; the compiler cannot take one for the other.
-        let any: &mut dyn std::any::Any = match state {
-            State::Min(extreme) => extreme,
-            State::Max(extreme) => extreme,
-            _ => return None,
-        };
-        any.downcast_mut()
-    }
-
-    fn merge(&mut self, other: &Self) {
-        other.integer.into_iter().for_each(|value| self.add_int(value));
-        other.float.into_iter().for_each(|value| self.add_float(value));
-        other.decimal.iter().for_each(|value| self.add_decimal(value));
     }
 }

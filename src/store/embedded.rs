@@ -21,9 +21,12 @@ mod flush;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod known;
+mod lookup;
 mod manifest;
 mod memory;
 mod metrics;
+mod order;
+mod plan;
 mod reader;
 mod recovery;
 mod retention;
@@ -36,7 +39,9 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod tokens;
+mod tracer;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -48,7 +53,7 @@ use sluice_model::{RecordId, RunId, Timestamp};
 
 use self::engine::Engine;
 use self::recovery::{Folders, Mode};
-use super::{DamageReport, Sink, Store, StoreError};
+use super::{DamageReport, Plan, Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::Files;
@@ -153,9 +158,13 @@ impl Store for EmbeddedStore {
         })
     }
 
+    fn plan(&self, query: &Query) -> Plan {
+        plan::plan(query)
+    }
+
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {
         let engine = &self.engine;
-        search::get(&engine.snapshot(), &engine.cache, id, &|segment, why| engine.report_damage(segment, why))
+        lookup::get(&engine.snapshot(), &engine.cache, id, &|segment, why| engine.report_damage(segment, why))
     }
 
     fn unknown_attributes(&self, names: &[String]) -> Result<Vec<String>, StoreError> {

@@ -7,6 +7,7 @@
 mod attributes;
 mod client;
 mod document;
+mod plan;
 mod pushdown;
 mod search;
 mod setup;
@@ -26,7 +27,7 @@ use sluice_model::{RecordId, Timestamp};
 use self::client::Connection;
 pub use self::client::MongoConfigError;
 use super::retention_clock::RetentionClock;
-use super::{Sink, Store, StoreError};
+use super::{Plan, Sink, Store, StoreError};
 use crate::batch::{Block, BlockSet, Records};
 use crate::config::{MongoSettings, RetentionSettings};
 use crate::query::{Filter, Query};
@@ -133,6 +134,10 @@ impl Store for MongoStore {
 
     fn tally(&self, filter: &Filter, tally: &mut dyn Tally) -> Result<(), StoreError> {
         tally::tally(&self.shared, filter, tally)
+    }
+
+    fn plan(&self, query: &Query) -> Plan {
+        plan::plan(query)
     }
 
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {

@@ -12,6 +12,7 @@ use crate::batch::Records;
 
 /// What the reader gets next.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is of the largest kind")]
 pub enum Event {
     /// Matches.
     Matches(Records),

@@ -85,7 +85,7 @@ fn each_tail_gets_its_matches_in_order_and_nothing_from_before() {
     let rig = Rig::new(|_| {});
     rig.accept(["even before".to_owned()]);
     let (all, even) = (rig.open(""), rig.open("even"));
-    let message = |number: u32| format!("{} {number}", if number % 2 == 0 { "even" } else { "odd" });
+    let message = |number: u32| format!("{} {number}", if number.is_multiple_of(2) { "even" } else { "odd" });
     for first in (0..100).step_by(10) {
         rig.accept((first..first + 10).map(message));
     }

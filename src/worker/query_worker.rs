@@ -12,12 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::breaker::{Breaker, BreakerState};
 use super::metrics::{WorkerMetrics, outcome};
-use super::reader::Page;
+use super::reader::{Page, Traced};
 use super::{Guarded, Pool, guarded};
 use crate::batch::Records;
 use crate::query::{Columns, Filter, Query};
 use crate::stats::{Census, Gather, LimitError, Tally, Wants};
-use crate::store::{Sink, Store, StoreError};
+use crate::store::{Sink, Store, StoreError, Trace};
 
 /// Answers one search or look-up at a time; the pool has several.
 #[derive(Clone)]
@@ -33,6 +33,17 @@ pub(super) struct QueryWorker {
 pub(super) struct Retrieve {
     pub(super) query: Query,
     pub(super) bytes_max: usize,
+    pub(super) ticket: Ticket,
+}
+
+/// A search for one page that measures itself.
+#[derive(Message)]
+#[rtype(result = "Result<Traced, QueryError>")]
+pub(super) struct Explain {
+    pub(super) query: Query,
+    pub(super) bytes_max: usize,
+    /// Since when it waits for a worker.
+    pub(super) asked: Instant,
     pub(super) ticket: Ticket,
 }
 
@@ -108,6 +119,21 @@ impl Handler<Retrieve> for QueryWorker {
         let mut collector = Collector::new(query.limit, bytes_max, &ticket);
         self.call(&ticket, context, |store| store.search(&query, &mut collector))?;
         collector.into_page()
+    }
+}
+
+impl Handler<Explain> for QueryWorker {
+    type Result = Result<Traced, QueryError>;
+
+    fn handle(&mut self, message: Explain, context: &mut Self::Context) -> Self::Result {
+        let Explain { query, bytes_max, asked, ticket } = message;
+        let begun = Instant::now();
+        let collector = Collector::new(query.limit, bytes_max, &ticket);
+        let mut sink = Tracing { collector, trace: None };
+        self.call(&ticket, context, |store| store.search(&query, &mut sink))?;
+        let Tracing { collector, trace } = sink;
+        let (queued, elapsed) = (begun.saturating_duration_since(asked), begun.elapsed());
+        Ok(Traced { page: collector.into_page()?, trace, queued, elapsed })
     }
 }
 
@@ -273,6 +299,26 @@ impl Sink for Collector<'_> {
             self.records.push(if taken < rows { records.slice(0, taken) } else { records });
         }
         if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// The same, with the search's trace.
+struct Tracing<'a> {
+    collector: Collector<'a>,
+    trace: Option<Trace>,
+}
+
+impl Sink for Tracing<'_> {
+    fn push(&mut self, records: Records) -> ControlFlow<()> {
+        self.collector.push(records)
+    }
+
+    fn is_traced(&self) -> bool {
+        true
+    }
+
+    fn take_trace(&mut self, trace: Trace) {
+        self.trace = Some(trace);
     }
 }
 

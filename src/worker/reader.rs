@@ -10,13 +10,13 @@ use sluice_model::RecordId;
 use tokio::sync::Semaphore;
 
 use super::breaker::{Breaker, BreakerState};
-use super::query_worker::{Lookup, QueryError, QueryWorker, Retrieve, Tallying, Ticket, Unknown};
+use super::query_worker::{Explain, Lookup, QueryError, QueryWorker, Retrieve, Tallying, Ticket, Unknown};
 use crate::batch::Records;
 use crate::config::QuerySettings;
 use crate::query::{Filter, Query};
 use crate::spool::Spool;
 use crate::stats::{Aggregation, Aggregator, Catalogue, FieldEntry, Gather, LimitError, Table};
-use crate::store::StoreError;
+use crate::store::{Plan, Store, StoreError, Trace};
 
 /// What a read could not see yet, for the header `Sluice-Incomplete: records=N, lag=S`.
 pub use crate::spool::Behind;
@@ -28,6 +28,19 @@ pub struct Page {
     pub records: Vec<Records>,
     /// Whether the search came to the end of the store (true) or stopped at a row or byte bound (false).
     pub finished: bool,
+}
+
+/// A page, and how it was found.
+#[derive(Debug)]
+pub struct Traced {
+    /// The page.
+    pub page: Page,
+    /// What the store says that it has done.
+    pub trace: Option<Trace>,
+    /// How long the search waited for a worker.
+    pub queued: Duration,
+    /// How long it took then.
+    pub elapsed: Duration,
 }
 
 /// Why a read has no answer.
@@ -69,6 +82,8 @@ impl From<BreakerState> for ReadError {
 /// The door for reads; shared as `web::Data<Reader>`.
 pub struct Reader {
     spool: Arc<Spool>,
+    /// For its plans alone, which ask nobody.
+    store: Arc<dyn Store>,
     workers: Addr<QueryWorker>,
     worker_count: usize,
     /// A place for each read that a worker has in hand or that waits for one.
@@ -81,13 +96,14 @@ pub struct Reader {
 impl Reader {
     pub(super) fn new(
         spool: Arc<Spool>,
+        store: Arc<dyn Store>,
         workers: Addr<QueryWorker>,
         worker_count: usize,
         settings: &QuerySettings,
         [writing, reading]: [Arc<Breaker>; 2],
     ) -> Reader {
         let places = Arc::new(Semaphore::new(worker_count.saturating_add(settings.queue_max)));
-        Reader { spool, workers, worker_count, places, settings: settings.clone(), reading, writing }
+        Reader { spool, store, workers, worker_count, places, settings: settings.clone(), reading, writing }
     }
 
     /// Waits until everything that this node accepted before is searchable, for `query.barrier_timeout` at most;
@@ -115,6 +131,20 @@ impl Reader {
     /// [`ReadError`].
     pub async fn retrieve(&self, query: Query, bytes_max: usize) -> Result<Page, ReadError> {
         self.ask(|ticket| Retrieve { query, bytes_max, ticket }).await
+    }
+
+    /// The same as [`Reader::retrieve`], measured.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn explain(&self, query: Query, bytes_max: usize) -> Result<Traced, ReadError> {
+        let asked = Instant::now();
+        self.ask(|ticket| Explain { query, bytes_max, asked, ticket }).await
+    }
+
+    /// How the store goes about a query; also while it cannot be reached.
+    pub fn plan(&self, query: &Query) -> Plan {
+        self.store.plan(query)
     }
 
     /// Finds one record.

@@ -80,6 +80,8 @@ fn the_api_describes_itself() {
         "/log",
         "/logs/retrieve",
         "/logs/search",
+        "/logs/query",
+        "/logs/export",
         "/logs/count",
         "/logs/stats",
         "/logs/fields",

@@ -14,7 +14,7 @@ use crate::support::server::{Server, wait_for};
 fn lines(sender: usize, first: usize, count: usize) -> String {
     let line = |number: usize| {
         let (level, service) =
-            (if number % 3 == 0 { "error" } else { "info" }, if number % 2 == 0 { "a" } else { "b" });
+            (if number.is_multiple_of(3) { "error" } else { "info" }, if number.is_multiple_of(2) { "a" } else { "b" });
         format!(
             "{{\"level\":\"{level}\",\"service\":\"{service}\",\"message\":\"number {number} of {sender}\",\"n\":{number}}}\n"
         )
@@ -105,6 +105,22 @@ fn a_slow_reader_is_told_how_many_it_missed_and_holds_up_nobody() {
     let text = server.http.get("/metrics").text().to_owned();
     let missed = format!("sluice_tail_missed_records_total {}", received.missed);
     assert!(text.lines().any(|line| line == missed), "{missed} is not in:\n{text}");
+}
+
+#[test]
+fn a_tail_that_is_not_read_for_long_is_not_cut() {
+    let server = Server::start(&["--tail-queue-bytes", "64KiB", "--query-stall-timeout", "1s"]);
+    let tail = Follower::open_paused(&server, "/logs/tail");
+    let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(20_000));
+    for _ in 0..12 {
+        send(&server, &line.repeat(100));
+    }
+    // Far longer than a stream's client may stall.
+    std::thread::sleep(Duration::from_secs(4));
+    tail.resume();
+    assert!(tail.take(1200).missed > 100);
+    assert_eq!(server.http.post("/logs", "{\"message\":\"goes on\"}").status, 202);
+    assert_eq!(tail.record()["message"], "goes on");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A client that follows a tail, line by line, while a test goes on.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// An open tail.
 pub struct Follower {
     lines: Receiver<std::io::Result<String>>,
+    resume: Sender<()>,
     /// The headers of the answer.
     pub headers: ureq::http::HeaderMap,
 }
@@ -35,6 +36,22 @@ impl Follower {
 
     /// The same with headers.
     pub fn open_with(server: &Server, path: &str, headers: &[(&str, &str)]) -> Follower {
+        let follower = Follower::start(server, path, headers);
+        follower.resume();
+        follower
+    }
+
+    /// Opens a tail of which nothing more than the head is read before it is resumed.
+    pub fn open_paused(server: &Server, path: &str) -> Follower {
+        Follower::start(server, path, &[])
+    }
+
+    /// Begins to read.
+    pub fn resume(&self) {
+        let _ = self.resume.send(());
+    }
+
+    fn start(server: &Server, path: &str, headers: &[(&str, &str)]) -> Follower {
         let mut request = ureq::get(format!("{}{path}", server.url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -46,15 +63,18 @@ impl Follower {
             true => Box::new(flate2::read::GzDecoder::new(body.into_reader())),
             false => Box::new(body.into_reader()),
         };
-        let (sender, lines) = channel();
+        let ((sender, lines), (resume, resumed)) = (channel(), channel());
         std::thread::spawn(move || {
+            if resumed.recv().is_err() {
+                return;
+            }
             for line in BufReader::new(reader).lines() {
                 if sender.send(line).is_err() {
                     break;
                 }
             }
         });
-        Follower { lines, headers: head.headers }
+        Follower { lines, resume, headers: head.headers }
     }
 
     /// The next line; nothing after a clean end.

@@ -70,9 +70,10 @@ fn what_is_missing_or_double_is_named() {
 fn a_reading_that_breaks_off_or_is_incomplete_is_repeated() {
     for fault in [Fault::CutFirstReading, Fault::FirstReadingIncomplete] {
         let keeper = Keeper::start(fault);
-        let (code, stdout, _) = run(&keeper, "--verify --count 300");
+        let (code, stdout, stderr) = run(&keeper, "--verify --count 300");
         assert_eq!(code, Some(0), "{fault:?}: {stdout}");
         assert_eq!(keeper.readings(), 2);
+        assert!(stderr.contains("verifying: "), "it says what it waits for: {stderr}");
     }
 }
 

@@ -1,69 +1,11 @@
 //! CSV as in RFC 4180: a header line, lines that end with CR LF, quotes only where they are needed.
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
-use sluice_model::{RecordId, Timestamp};
+use super::field::{Cells, Field};
+use crate::batch::Records;
 
-use crate::batch::{ATTRIBUTE_PREFIX, Records, RowWriter};
-
-/// A column of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::api) enum Field {
-    Id,
-    Timestamp,
-    /// As sent.
-    Level,
-    /// One of the six.
-    Severity,
-    Service,
-    Message,
-    /// All of them, as a JSON object.
-    Attributes,
-    /// One attribute: a text as it is, anything else as its JSON. It keeps the name that it was asked for by.
-    Attribute {
-        name: String,
-        heading: String,
-    },
-}
-
-impl Field {
-    /// The field that `name` names: a fixed one, or else an attribute. `attributes.NAME` always means the attribute.
-    pub fn named(name: &str) -> Field {
-        match name {
-            "id" => Field::Id,
-            "timestamp" => Field::Timestamp,
-            "level" => Field::Level,
-            "severity" => Field::Severity,
-            "service" => Field::Service,
-            "message" => Field::Message,
-            "attributes" => Field::Attributes,
-            heading => Field::Attribute {
-                name: heading.strip_prefix(ATTRIBUTE_PREFIX).unwrap_or(heading).to_owned(),
-                heading: heading.to_owned(),
-            },
-        }
-    }
-
-    /// The columns where none are named.
-    pub fn standard() -> Vec<Field> {
-        vec![Field::Id, Field::Timestamp, Field::Level, Field::Service, Field::Message, Field::Attributes]
-    }
-
-    fn heading(&self) -> &str {
-        match self {
-            Field::Id => "id",
-            Field::Timestamp => "timestamp",
-            Field::Level => "level",
-            Field::Severity => "severity",
-            Field::Service => "service",
-            Field::Message => "message",
-            Field::Attributes => "attributes",
-            Field::Attribute { heading, .. } => heading,
-        }
-    }
-}
+/// The columns where none are named.
+pub(super) const STANDARD: [Field; 6] =
+    [Field::Id, Field::Timestamp, Field::Level, Field::Service, Field::Message, Field::Attributes];
 
 /// Appends the header line.
 pub(super) fn write_header(fields: &[Field], out: &mut Vec<u8>) {
@@ -75,76 +17,14 @@ pub(super) fn write_header(fields: &[Field], out: &mut Vec<u8>) {
 
 /// Appends a line for each of `records`.
 pub(super) fn write(fields: &[Field], records: &Records, out: &mut Vec<u8>) {
-    let writer = RowWriter::new(records);
-    let columns: Vec<Option<&ArrayRef>> = fields
-        .iter()
-        .map(|field| match field {
-            Field::Attribute { name, .. } => {
-                records.logs.attributes().find(|(column, _)| column == name).map(|(_, column)| column)
-            }
-            _ => None,
-        })
-        .collect();
-    let mut cell = Vec::new();
+    let cells = Cells::new(fields, records);
+    let mut scratch = Vec::new();
     for row in 0..records.len() {
-        for (place, (field, column)) in fields.iter().zip(&columns).enumerate() {
-            cell.clear();
-            write_value(field, *column, &writer, records, row, &mut cell);
-            write_cell(&cell, place, fields.len(), out);
+        for place in 0..cells.width() {
+            let text = cells.text(place, row, &mut scratch).unwrap_or_default();
+            write_cell(text.as_bytes(), place, fields.len(), out);
         }
         out.extend_from_slice(b"\r\n");
-    }
-}
-
-fn write_value(
-    field: &Field,
-    column: Option<&ArrayRef>,
-    writer: &RowWriter<'_>,
-    records: &Records,
-    row: usize,
-    cell: &mut Vec<u8>,
-) {
-    let logs = &records.logs;
-    match field {
-        Field::Id => cell.extend_from_slice(records.id(row).encode(&mut [0; RecordId::TEXT_LENGTH]).as_bytes()),
-        Field::Timestamp => {
-            let (timestamp, _) = records.position(row);
-            cell.extend_from_slice(timestamp.encode(&mut [0; Timestamp::TEXT_LENGTH]).as_bytes());
-        }
-        Field::Level => cell.extend_from_slice(logs.levels().value(row).as_bytes()),
-        Field::Severity => cell.extend_from_slice(logs.severity(row).name().as_bytes()),
-        Field::Service => cell.extend_from_slice(logs.services().value(row).as_bytes()),
-        Field::Message => cell.extend_from_slice(logs.messages().value(row).as_bytes()),
-        Field::Attributes => writer.write_attributes(row, cell),
-        Field::Attribute { name, .. } => match column.filter(|column| column.is_valid(row)) {
-            Some(column) => write_scalar(column, row, cell),
-            None => write_overflow(records, row, name, cell),
-        },
-    }
-}
-
-fn write_scalar(column: &ArrayRef, row: usize, cell: &mut Vec<u8>) {
-    match column.data_type() {
-        DataType::Utf8 => cell.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
-        DataType::Int64 => {
-            let value = column.as_primitive::<Int64Type>().value(row);
-            cell.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        }
-        // Writing a number to memory cannot fail.
-        DataType::Float64 => drop(serde_json::to_writer(cell, &column.as_primitive::<Float64Type>().value(row))),
-        DataType::Boolean => {
-            cell.extend_from_slice(if column.as_boolean().value(row) { b"true" } else { b"false" });
-        }
-        _ => {}
-    }
-}
-
-fn write_overflow(records: &Records, row: usize, name: &str, cell: &mut Vec<u8>) {
-    let members = records.logs.overflow_members(row);
-    let Some(json) = members.get(name).map(|value| value.get()) else { return };
-    match serde_json::from_str::<String>(json) {
-        Ok(text) => cell.extend_from_slice(text.as_bytes()),
-        Err(_) => cell.extend_from_slice(json.as_bytes()),
     }
 }
 
@@ -173,7 +53,7 @@ pub(in crate::api) fn write_cell(cell: &[u8], place: usize, count: usize, out: &
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sluice_model::Severity;
+    use sluice_model::{RecordId, Severity, Timestamp};
 
     use super::*;
     use crate::batch::{AttributeRef, LogBatchBuilder};
@@ -238,7 +118,7 @@ mod tests {
     fn fixed_columns_come_first_and_attributes_as_json() {
         let records = records("a, \"b\"\n", &[("n", AttributeRef::Int(7)), ("t", AttributeRef::Text("x"))]);
         assert_eq!(
-            written(&Field::standard(), &records),
+            written(&STANDARD, &records),
             "id,timestamp,level,service,message,attributes\r\n\
              00000000000000000000000001,1970-01-01T00:00:00.000000000Z,Warning,web,\"a, \"\"b\"\"\n\",\"{\"\"n\"\":7,\"\"t\"\":\"\"x\"\"}\"\r\n"
         );

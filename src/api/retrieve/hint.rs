@@ -3,7 +3,7 @@
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::HeaderName;
 
-use super::request::Request;
+use crate::query::Query;
 use crate::worker::Reader;
 
 /// Says which fields of the query no record has.
@@ -19,9 +19,9 @@ const USUAL: &[(&str, &[&str])] = &[
 
 /// Adds the header, if the first page is asked for and a field of the query is nowhere. That it cannot be found out is no
 /// reason to refuse the answer.
-pub(super) async fn tell_unknown(response: &mut HttpResponseBuilder, reader: &Reader, request: &Request) {
-    let names: Vec<String> = request.query.filter.matching.columns().attributes.into_iter().collect();
-    if names.is_empty() || request.query.after.is_some() {
+pub(in crate::api) async fn tell_unknown(response: &mut HttpResponseBuilder, reader: &Reader, query: &Query) {
+    let names: Vec<String> = query.filter.matching.columns().attributes.into_iter().collect();
+    if names.is_empty() || query.after.is_some() {
         return;
     }
     let unknown = reader.unknown_attributes(names).await.unwrap_or_default();

@@ -1,10 +1,10 @@
-//! What a retrieve asks for, read from its query string.
+//! What a retrieve asks for, read from its query string or its body.
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use sluice_model::Timestamp;
 
-use crate::api::encode::{Field, Format};
+use crate::api::encode::{Field, Form, Format};
 use crate::api::params::{Pairs, shown};
 use crate::api::selection;
 use crate::error::Problem;
@@ -16,7 +16,12 @@ pub(in crate::api) const LIMIT_MAX: usize = 10_000;
 pub(in crate::api) const LIMIT_DEFAULT: usize = 1_000;
 
 /// The names of the parameters beside those of a selection.
-const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
+pub(in crate::api) const PARAMETERS: &[&str] = &["order", "limit", "cursor", "fields"];
+/// Those that may be lists in a body.
+const LISTS: &[&str] = &["logLevel", "level", "minLevel", "service", "fields"];
+
+/// The values of `order`.
+pub(in crate::api) const ORDERS: &[(&str, Order)] = &[("desc", Order::Descending), ("asc", Order::Ascending)];
 
 /// What one request asks for.
 #[derive(Debug)]
@@ -28,8 +33,8 @@ pub(in crate::api) struct Request {
     pub is_head: bool,
     /// A hash of all that the conditions say, as they were written.
     hash: u128,
-    /// The path and the query string without its cursor.
-    target: String,
+    /// The path and the query string without its cursor; nothing, if the parameters came in a body.
+    target: Option<String>,
 }
 
 impl Request {
@@ -39,30 +44,62 @@ impl Request {
     /// A parameter is wrong, or no form is acceptable.
     pub fn parse(request: &HttpRequest, now: Timestamp) -> Result<Request, Problem> {
         let pairs = Pairs::parse(request.query_string(), &[selection::PARAMETERS, PARAMETERS])?;
-        let format = Format::negotiate(request, fields(&pairs)?)?;
-        let hash = selection::hash(&pairs);
-        let order = pairs.choice("order", &[("desc", Order::Descending), ("asc", Order::Ascending)])?;
-        let order = order.unwrap_or(Order::Descending);
+        Request::of(&pairs, request, Some(target(request)), now)
+    }
+
+    /// Reads a request whose parameters are the members of `body`.
+    ///
+    /// # Errors
+    /// As for [`Request::parse`]; the body is no JSON object; there are parameters beside it.
+    pub fn parse_body(request: &HttpRequest, body: &[u8], now: Timestamp) -> Result<Request, Problem> {
+        if !request.query_string().is_empty() {
+            return Err(Problem::invalid_parameter(
+                "the parameters of this path stand in its body, not in its query string",
+            ));
+        }
+        let pairs = Pairs::from_json(body, &[selection::PARAMETERS, PARAMETERS], LISTS)?;
+        Request::of(&pairs, request, None, now)
+    }
+
+    /// Reads a request from parameters that are taken apart already; `target` is the path and the query string without its
+    /// cursor, if there is one.
+    ///
+    /// # Errors
+    /// As for [`Request::parse`].
+    pub fn of(
+        pairs: &Pairs,
+        request: &HttpRequest,
+        target: Option<String>,
+        now: Timestamp,
+    ) -> Result<Request, Problem> {
+        let format = Format::negotiate(request, Field::of(pairs)?)?;
+        let hash = selection::hash(pairs);
+        let order = pairs.choice("order", ORDERS)?.unwrap_or(Order::Descending);
         let cursor = match pairs.one("cursor")? {
             Some(text) => Some(resume(text, order, hash)?),
             None => None,
         };
         let range = match cursor {
             Some(cursor) => cursor.range,
-            None => selection::range(&pairs, now)?,
+            None => selection::range(pairs, now)?,
         };
-        let filter = selection::filter(&pairs, range)?;
-        let limit = limit(&pairs)?.or((format == Format::Json).then_some(LIMIT_DEFAULT));
+        let filter = selection::filter(pairs, range)?;
+        let limit = limit(pairs)?.or((format.form() == Form::Json).then_some(LIMIT_DEFAULT));
         let query = Query { filter, order, after: cursor.map(|cursor| cursor.after), limit };
-        Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target: target(request) })
+        Ok(Request { query, format, is_head: request.method() == Method::HEAD, hash, target })
     }
 
-    /// The URL of the page after the one that ends with the record at `last`.
-    pub fn next_page(&self, last: Position) -> String {
+    /// The cursor of the page after the one that ends with the record at `last`.
+    pub fn next_cursor(&self, last: Position) -> String {
         let Query { order, filter: Filter { range, .. }, .. } = self.query;
-        let cursor = Cursor { order, query: self.hash, range, after: last };
-        let separator = if self.target.contains('?') { '&' } else { '?' };
-        format!("{}{separator}cursor={}", self.target, cursor.encode())
+        Cursor { order, query: self.hash, range, after: last }.encode()
+    }
+
+    /// The URL of the page that `cursor` leads to, if a URL can say it.
+    pub fn next_page(&self, cursor: &str) -> Option<String> {
+        let target = self.target.as_deref()?;
+        let separator = if target.contains('?') { '&' } else { '?' };
+        Some(format!("{target}{separator}cursor={cursor}"))
     }
 }
 
@@ -83,16 +120,6 @@ fn limit(pairs: &Pairs) -> Result<Option<usize>, Problem> {
         Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(Some(limit)),
         _ => Err(Problem::invalid_parameter(format!("limit={}: use 1 to {LIMIT_MAX}", shown(text)))),
     }
-}
-
-fn fields(pairs: &Pairs) -> Result<Option<Vec<Field>>, Problem> {
-    const FIELDS_MAX: usize = 256;
-    let Some(text) = pairs.one("fields")? else { return Ok(None) };
-    let fields: Vec<Field> = text.split(',').map(|name| Field::named(name.trim())).collect();
-    if text.trim().is_empty() || fields.len() > FIELDS_MAX {
-        return Err(Problem::invalid_parameter(format!("fields: name 1 to {FIELDS_MAX} fields, by comma")));
-    }
-    Ok(Some(fields))
 }
 
 /// The request's own path and parameters, but for the cursor.
@@ -159,7 +186,9 @@ mod tests {
             ("order=up", "use desc or asc"),
             ("q=a+OR", "q: column 5"),
             ("cursor=x", "not a cursor"),
-            ("fields=id", "text/csv"),
+            ("fields=", "name 1 to 256"),
+            ("fields=id,", "name 1 to 256"),
+            ("fields=a,id&fields=a", "a is named twice"),
         ] {
             let problem = read(query).expect_err(query).to_string();
             assert!(problem.contains(expected), "{query}: {problem}");
@@ -170,13 +199,14 @@ mod tests {
     fn a_link_goes_on_with_the_same_query_only() {
         let first = read("start=-15m&q=disk%20full&limit=10&order=asc").unwrap();
         let last = (first.query.filter.range.start, RecordId::from_u128(7));
-        let link = first.next_page(last);
+        let next_page = |request: &Request| request.next_page(&request.next_cursor(last)).unwrap();
+        let link = next_page(&first);
         let (path, query) = link.split_once('?').unwrap();
         assert_eq!(path, "/logs/retrieve");
         let request = TestRequest::get().uri(&link).to_http_request();
         let later = Request::parse(&request, "2024-10-08T13:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(later.query, Query { after: Some(last), ..first.query });
-        assert_eq!(later.next_page(last), link);
+        assert_eq!(next_page(&later), link);
         for other in [query.replace("full", "ok"), query.replace("-15m", "-16m"), query.replace("asc", "desc")] {
             assert!(read(&other).unwrap_err().to_string().contains("another query"), "{other}");
         }

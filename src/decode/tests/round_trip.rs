@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluice_model::{RecordId, RunId};
 
 use super::options;
-use crate::batch::{Records, RowWriter};
+use crate::batch::{Records, json_rows};
 use crate::decode::{Options, json};
 
 fn generous() -> Options {
@@ -48,16 +48,6 @@ fn object(members: &BTreeMap<String, String>) -> String {
     format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
 }
 
-fn write(records: &Records) -> Vec<String> {
-    let writer = RowWriter::new(records);
-    let row = |row| {
-        let mut out = Vec::new();
-        writer.write(row, &mut out);
-        String::from_utf8(out).unwrap()
-    };
-    (0..records.len()).map(row).collect()
-}
-
 fn decode(body: &[u8]) -> Records {
     let first = RecordId { run: RunId::from_bytes([7; RunId::BYTES]), sequence: 40 };
     Records::numbered(first, json(body, &generous()).unwrap().batch)
@@ -69,14 +59,14 @@ proptest! {
         let body: Vec<String> =
             all.iter().map(|members| format!("{{\"message\":\"m\",\"attributes\":{}}}", object(members))).collect();
         let records = decode(format!("[{}]", body.join(", ")).as_bytes());
-        let written = write(&records);
+        let written = json_rows(&records);
         for (row, members) in written.iter().zip(&all) {
             let expected = format!("\"attributes\":{}}}", object(members));
             prop_assert!(row.ends_with(&expected), "{} does not end with {}", row, expected);
         }
         // The answer is sent back in, as a stream and as an array: the same records.
-        prop_assert_eq!(write(&decode(written.join("\n").as_bytes())), written.clone());
-        prop_assert_eq!(write(&decode(format!("[{}]", written.join(",")).as_bytes())), written);
+        prop_assert_eq!(json_rows(&decode(written.join("\n").as_bytes())), written.clone());
+        prop_assert_eq!(json_rows(&decode(format!("[{}]", written.join(",")).as_bytes())), written);
     }
 
     #[test]
@@ -132,7 +122,7 @@ proptest! {
                 bytes[at] = *byte;
             }
             if let Ok(decoded) = json(&bytes, &options) {
-                let rows = write(&Records::numbered(
+                let rows = json_rows(&Records::numbered(
                     RecordId { run: RunId::from_bytes([0; RunId::BYTES]), sequence: 0 },
                     decoded.batch,
                 ));

@@ -4,7 +4,7 @@ use sluice_model::{RecordId, Severity, Timestamp};
 
 use super::{ParseError, Parser};
 use crate::query::display::ATTRIBUTES;
-use crate::query::explain::{self, Explanation};
+use crate::query::explain::{self, Explanation, shown};
 use crate::query::expr::{Comparison, Condition, Expr, Field, Needle, Test};
 use crate::query::lexer::{Kind, Lexeme, Operator};
 use crate::query::literal::Literal;
@@ -107,7 +107,7 @@ impl<'a> Parser<'a> {
         }
         if let Some(next) = self.next.as_ref().filter(|next| next.source != ")") {
             let hint = "values stand between commas, and one with spaces in quotes: (a, \"b c\")".to_owned();
-            return Err(self.refuse(next, (format!("`{}` is not expected in a list", next.source), hint)));
+            return Err(self.refuse(next, (format!("`{}` is not expected in a list", shown(next.source)), hint)));
         }
         self.close(begin)?;
         if let Named::Field(field) = named {
@@ -132,7 +132,8 @@ impl<'a> Parser<'a> {
             });
         }
         if value.source.starts_with(['<', '>', '=', '~', '!']) {
-            let hint = format!("write {name}{}, or {name}:\"{}\"", value.source, value.source);
+            let (name, source) = (shown(name), shown(value.source));
+            let hint = format!("write {name}{source}, or {name}:\"{source}\"");
             return Err(self.refuse(&value, ("`:` is followed by a word".to_owned(), hint)));
         }
         if let Named::Field(field) = named {
@@ -154,8 +155,8 @@ impl<'a> Parser<'a> {
         let source = match &value.kind {
             Kind::Phrase(source, false) => source.clone(),
             _ if value.source.starts_with('/') && value.source.ends_with('/') && value.source.len() > 2 => {
-                let bare = value.source.trim_matches('/');
-                let hint = format!("write {name}=~\"{bare}\", or {name}:{} in any case", value.source);
+                let (name, source, bare) = (shown(name), shown(value.source), shown(value.source.trim_matches('/')));
+                let hint = format!("write {name}=~\"{bare}\", or {name}:{source} in any case");
                 return Err(self.refuse(&value, ("behind `=~` the slashes would be looked for too".to_owned(), hint)));
             }
             Kind::Word => value.source.to_owned(),
@@ -184,19 +185,19 @@ impl<'a> Parser<'a> {
     /// The literal that a value is.
     fn literal(&self, value: &Lexeme<'a>, name: &str, sign: &str) -> Result<Literal, ParseError> {
         self.check_length(value)?;
-        let source = value.source;
+        let (name, source) = (shown(name), shown(value.source));
         let explained = match &value.kind {
             Kind::Phrase(text, false) => return Ok(Literal::new(text, true)),
             Kind::Phrase(..) => (format!("`{sign}` respects the case anyway"), "leave the c out".to_owned()),
-            _ if source.starts_with(['=', '<', '>', '~']) => {
+            _ if value.source.starts_with(['=', '<', '>', '~']) => {
                 let message = format!("`{sign}{source}` is no comparison");
                 (message, format!("for the text itself write {name}{sign}\"{source}\""))
             }
-            _ if source.contains('*') => {
+            _ if value.source.contains('*') => {
                 let message = format!("`{sign}` compares whole values, and a `*` in it stands for itself");
                 (message, format!("for parts write {name}:{source}, for the text itself {name}{sign}\"{source}\""))
             }
-            _ => return Ok(Literal::new(source, false)),
+            _ => return Ok(Literal::new(value.source, false)),
         };
         Err(self.refuse(value, explained))
     }
@@ -224,12 +225,12 @@ fn severities(set: SeveritySet) -> Expr {
 fn severity(comparison: Comparison, text: &str) -> Result<Expr, Explanation> {
     let wanted: Severity = text.parse().map_err(|_| {
         let hint = if text.contains(',') {
-            format!("several are written level in ({text})")
+            format!("several are written level in ({})", shown(text))
         } else {
             "use trace, debug, info, warn, error or fatal, or one of their aliases; the sender's own text is level_text"
                 .to_owned()
         };
-        (format!("unknown level `{}`", explain::shown(text)), hint)
+        (format!("unknown level `{}`", shown(text)), hint)
     })?;
     let passing = Severity::ALL.into_iter().filter(|severity| comparison.holds(severity.cmp(&wanted)));
     Ok(severities(passing.fold(SeveritySet::NONE, SeveritySet::with)))
@@ -238,12 +239,13 @@ fn severity(comparison: Comparison, text: &str) -> Result<Expr, Explanation> {
 fn time(comparison: Comparison, text: &str) -> Result<Expr, Explanation> {
     let is_relative = text.starts_with("now") || text.starts_with(['-', '+']) && text.parse::<Timestamp>().is_err();
     if is_relative {
+        let text = shown(text);
         let hint = format!("a relative one is the parameter startTime={text} or endTime={text}");
         return Err(("a time in q is absolute, so that it is the same on every page".to_owned(), hint));
     }
     let moment = |edge| {
         parse_time(text, Timestamp::default(), edge).map_err(|error| {
-            (format!("`{}`: {error}", explain::shown(text)), "as in timestamp>=2024-10-08T07:15:00Z".to_owned())
+            (format!("`{}`: {error}", shown(text)), "as in timestamp>=2024-10-08T07:15:00Z".to_owned())
         })
     };
     // A date alone is the whole day.
@@ -265,5 +267,5 @@ fn only_whole(name: &str) -> Explanation {
         "timestamp" => "compare it, as in timestamp>=2024-10-08",
         _ => "compare it, as in id=01J9M2CN0000000000000000G7",
     };
-    (format!("`{name}` has no words to look for"), hint.to_owned())
+    (format!("`{}` has no words to look for", shown(name)), hint.to_owned())
 }

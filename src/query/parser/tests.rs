@@ -74,10 +74,51 @@ fn a_query_is_shown_as_it_is_understood() {
         ("http://x error: 10:30:00", "\"http://x\" AND \"error:\" AND \"10:30:00\""),
         ("minutes:5 C:\\temp", "minutes:5 AND C:\"\\\\temp\""),
         ("message=\"a b\" message:time*", "message=\"a b\" AND time*"),
+        ("//srv* *//srv* path:/srv*", "//srv* AND message:*//srv* AND path:/srv*"),
         ("/etc/hosts /var/", "\"/etc/hosts\" AND /var/"),
     ] {
         assert_eq!(shown(query), expected, "{query}");
         assert_eq!(parse(expected), parse(query), "{query}");
+    }
+}
+
+#[test]
+fn a_refusal_does_not_echo_what_it_is_about_at_any_length() {
+    let long = "x".repeat(1000);
+    for query in [
+        "level=LONG",
+        "level=a,LONG",
+        "level:LONG*",
+        "id=LONG",
+        "timestamp>=LONG",
+        "timestamp>=nowLONG",
+        "a in (1 LONG)",
+        "LONG:>5",
+        "a:>LONG",
+        "LONG=(",
+        "LONG=[",
+        "LONG=\"x\"c",
+        "LONG==x",
+        "a==LONG",
+        "LONG=a*",
+        "a=LONG*",
+        "a=~/LONG/",
+        "LONG=~/b/",
+        "LONG=~\"(a\"",
+        "a=~\"(LONG\"",
+        "/(LONG/",
+        "LONG*LONG",
+        "LONG~9",
+        "\"LONG",
+        "'LONG'",
+        "(LONG",
+        "a | count LONG(",
+        "a LONG)",
+        "{LONG=\"x\"}",
+    ] {
+        let query = query.replace("LONG", &long);
+        let error = parse(&query).expect_err(&query).to_string();
+        assert!(error.len() < 700 && !error.contains(&long), "{error}");
     }
 }
 

@@ -107,6 +107,7 @@ fn flush(engine: &Engine) -> Result<(), String> {
 
 fn keep_house(engine: &Engine) -> Result<(), String> {
     engine.settle(&mut engine.disk()).map_err(|error| error.to_string())?;
+    engine.measure_quarantine();
     // Those that the device could not read may be readable again.
     engine.set_damage_aside().map_err(|error| error.to_string())?;
     retention::apply(engine).map_err(|error| error.to_string())?;

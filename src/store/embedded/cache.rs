@@ -41,6 +41,12 @@ impl Cache {
         Some(segment)
     }
 
+    /// Whether the segment is open.
+    pub(super) fn has(&self, segment: &Segment) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().any(|(name, _)| *name == segment.info.name)
+    }
+
     /// Closes a segment that is no longer used.
     pub(super) fn forget(&self, name: &str) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| other != name);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::engine::{Change, Engine};
+use super::order;
 use super::reader::ReadError;
 use super::segment::{Age, ROWS_MAX, Segment};
 use super::writer::{self, Draft, WriteError};
@@ -30,8 +31,8 @@ pub(super) fn compact(engine: &Engine) -> Result<(), WriteError> {
         let Some(merged) = read(engine, &inputs)? else { continue };
         let draft = Draft {
             day: merged.day,
-            records: &merged.records,
-            rows: &writer::sort_rows(&merged.records, writer::all_rows(&merged.records)),
+            parts: &merged.parts,
+            rows: order::sort(&merged.parts, order::all(&merged.parts)),
             age: merged.age,
             blocks: merged.blocks,
             replaces: inputs.iter().map(|segment| segment.info.name.clone()).collect(),
@@ -74,7 +75,7 @@ fn choose(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
 /// What the inputs hold together.
 struct Merged<'a> {
     day: &'a str,
-    records: Records,
+    parts: Vec<Records>,
     age: Age,
     blocks: BlockSet,
 }
@@ -99,7 +100,7 @@ fn read<'a>(engine: &Engine, inputs: &'a [Arc<Segment>]) -> Result<Option<Merged
     }
     let age = inputs.iter().map(|segment| segment.info.age).reduce(Age::and).ok_or(WriteError::Empty)?;
     let day = inputs.first().map_or("", |first| first.info.day());
-    Ok(Some(Merged { day, records: Records::concat(&parts)?, age, blocks }))
+    Ok(Some(Merged { day, parts: Records::unify(&parts)?, age, blocks }))
 }
 
 fn read_segment(engine: &Engine, segment: &Segment) -> Result<(Vec<Records>, BlockSet), ReadError> {

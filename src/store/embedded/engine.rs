@@ -349,7 +349,7 @@ impl Engine {
         }
     }
 
-    fn measure_quarantine(&self) {
+    pub(super) fn measure_quarantine(&self) {
         let files = self.folders.files.list(&self.folders.quarantine).map_or(0, |entries| entries.len());
         self.metrics.quarantined_files.set(i64::try_from(files).unwrap_or(i64::MAX));
     }

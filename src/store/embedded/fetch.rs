@@ -11,13 +11,21 @@ use super::memory::Chunk;
 use super::reader::{OpenSegment, ReadError};
 use super::search::{Match, Source};
 use super::segment::Segment;
+use super::tracer::Tracer;
 use crate::batch::{BatchError, Records};
 
 /// About how many bytes of records are in hand at a time.
 const BYTES_AT_ONCE: u64 = 8 << 20;
 
+/// The same where the page is long. A segment's rows stand by service, and a page's by time: every fetch decodes some of
+/// each service's data pages, so that few large ones decode each data page less often.
+const LONG_BYTES_AT_ONCE: u64 = 16 << 20;
+
+/// From how many rows on a page is long.
+const LONG_PAGE_ROWS: usize = 16 << 10;
+
 /// How many rows are fetched at a time, at least and at most.
-const ROWS_AT_ONCE: (u64, u64) = (16, 8192);
+const ROWS_AT_ONCE: (u64, u64) = (16, 64 << 10);
 
 /// Why rows could not be fetched.
 pub(super) enum FetchError {
@@ -31,8 +39,9 @@ impl From<BatchError> for FetchError {
     }
 }
 
-/// How many of `matches` to fetch at a time, so that large records do not fill the memory.
-pub(super) fn rows_at_once(sources: &[Source], matches: &[Match]) -> usize {
+/// How many of `matches`, which are of a page of `page` rows, to fetch at a time, so that large records do not fill the
+/// memory.
+pub(super) fn rows_at_once(sources: &[Source], matches: &[Match], page: usize) -> usize {
     let mean = |source: &Source| match source {
         Source::Chunk(chunk) => (chunk.bytes / chunk.records.len().max(1)) as u64,
         Source::Segment(segment) => segment.info.memory_bytes / segment.info.rows.max(1),
@@ -40,12 +49,18 @@ pub(super) fn rows_at_once(sources: &[Source], matches: &[Match]) -> usize {
     let used = matches.iter().filter_map(|found| sources.get(found.source as usize));
     let row_bytes = used.map(mean).max().unwrap_or(0).max(1);
     let (least, most) = ROWS_AT_ONCE;
-    // Bounded above by 8192.
-    ((BYTES_AT_ONCE / row_bytes).clamp(least, most) as usize).min(matches.len())
+    let bytes = if page < LONG_PAGE_ROWS { BYTES_AT_ONCE } else { LONG_BYTES_AT_ONCE };
+    // Bounded above by 64k.
+    ((bytes / row_bytes).clamp(least, most) as usize).min(matches.len())
 }
 
 /// The records of `matches`, in that order.
-pub(super) fn fetch(sources: &[Source], cache: &Cache, matches: &[Match]) -> Result<Records, FetchError> {
+pub(super) fn fetch(
+    sources: &[Source],
+    cache: &Cache,
+    matches: &[Match],
+    tracer: &mut Tracer,
+) -> Result<Records, FetchError> {
     let mut rows_by_source: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for found in matches {
         rows_by_source.entry(found.source).or_default().push(found.row);
@@ -61,7 +76,7 @@ pub(super) fn fetch(sources: &[Source], cache: &Cache, matches: &[Match]) -> Res
         match sources.get(index as usize) {
             Some(Source::Chunk(chunk)) => parts.push(from_chunk(chunk, rows)?),
             Some(Source::Segment(segment)) => {
-                let read = cache.get(segment).and_then(|open| from_segment(&open, &rows));
+                let read = tracer.open(cache, segment).and_then(|open| from_segment(&open, &rows));
                 parts.extend(read.map_err(|error| FetchError::Read(segment.clone(), error))?);
             }
             None => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sluice_model::{RunId, Timestamp};
 
 use super::memory::Chunk;
+use super::order::{self, Place};
 use super::recovery::Folders;
 use super::segment::{Age, SegmentInfo};
 use super::writer::{self, Draft, WriteError};
@@ -21,7 +22,7 @@ const DAY_NS: i64 = 86_400 * 1_000_000_000;
 
 /// The rows for one segment.
 struct Share {
-    rows: Vec<u32>,
+    rows: Vec<Place>,
     age: Option<Age>,
     blocks: BlockSet,
     /// The interval that the last rows form so far.
@@ -33,7 +34,7 @@ impl Share {
         Share { rows: Vec::new(), age: None, blocks: BlockSet::new(), open: None }
     }
 
-    fn push(&mut self, row: u32, run: RunId, sequence: u64, age: Age) {
+    fn push(&mut self, row: Place, run: RunId, sequence: u64, age: Age) {
         self.rows.push(row);
         self.age = Some(self.age.map_or(age, |other| other.and(age)));
         match &mut self.open {
@@ -49,18 +50,16 @@ impl Share {
 /// Writes the segments of some chunks; none of them is in the manifest yet. After an error none is left.
 pub(super) fn write(folders: &Folders, chunks: &[Arc<Chunk>]) -> Result<Vec<SegmentInfo>, WriteError> {
     let parts: Vec<Records> = chunks.iter().map(|chunk| chunk.records.clone()).collect();
-    let records = Records::concat(&parts)?;
-    drop(parts);
+    let parts = Records::unify(&parts)?;
     let mut written: Vec<SegmentInfo> = Vec::new();
-    for (day, mut share) in shares(chunks, &records) {
+    for (day, mut share) in shares(chunks) {
         let open = share.open.take();
         insert(&mut share.blocks, open);
         let Some(age) = share.age else { continue };
-        let rows = writer::sort_rows(&records, share.rows);
         let draft = Draft {
             day: &day,
-            records: &records,
-            rows: &rows,
+            parts: &parts,
+            rows: order::sort(&parts, share.rows),
             age,
             blocks: share.blocks,
             replaces: Vec::new(),
@@ -87,27 +86,26 @@ pub(super) fn discard(folders: &Folders, segments: &[SegmentInfo]) {
 }
 
 /// The rows by the folder that they go to.
-fn shares(chunks: &[Arc<Chunk>], records: &Records) -> BTreeMap<String, Share> {
-    let timestamps = records.logs.timestamps();
-    let own = days_of_their_own(timestamps);
+fn shares(chunks: &[Arc<Chunk>]) -> BTreeMap<String, Share> {
+    let own = days_of_their_own(chunks);
     let mut shares: BTreeMap<Option<i64>, Share> = BTreeMap::new();
-    let mut row = 0_u32;
-    for part in chunks.iter().flat_map(|chunk| &chunk.parts) {
-        for sequence in part.block.first..part.block.end() {
-            let timestamp = timestamps.get(row as usize).copied().unwrap_or_default();
-            let day = Some(timestamp.div_euclid(DAY_NS)).filter(|day| own.contains(day));
-            let age = Age::of(timestamp, part.arrival);
-            shares.entry(day).or_insert_with(Share::new).push(row, part.block.run, sequence, age);
-            row += 1;
+    for (index, chunk) in chunks.iter().enumerate() {
+        let mut timestamps = chunk.records.logs.timestamps().iter().enumerate();
+        for part in &chunk.parts {
+            for (sequence, (row, timestamp)) in (part.block.first..part.block.end()).zip(&mut timestamps) {
+                let day = Some(timestamp.div_euclid(DAY_NS)).filter(|day| own.contains(day));
+                let age = Age::of(*timestamp, part.arrival);
+                shares.entry(day).or_insert_with(Share::new).push((index, row), part.block.run, sequence, age);
+            }
         }
     }
     shares.into_iter().map(|(day, share)| (day.map_or_else(|| LATE.to_owned(), day_name), share)).collect()
 }
 
 /// The days with most rows.
-fn days_of_their_own(timestamps: &[i64]) -> Vec<i64> {
+fn days_of_their_own(chunks: &[Arc<Chunk>]) -> Vec<i64> {
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    for timestamp in timestamps {
+    for timestamp in chunks.iter().flat_map(|chunk| chunk.records.logs.timestamps()) {
         *counts.entry(timestamp.div_euclid(DAY_NS)).or_default() += 1;
     }
     let mut days: Vec<(i64, usize)> = counts.into_iter().collect();

@@ -6,6 +6,7 @@ use arrow_buffer::BooleanBuffer;
 
 use super::manifest::{self, Found};
 use super::reader::OpenSegment;
+use super::seal;
 use super::tokens;
 use crate::batch::{Records, RowWriter};
 use crate::files::Disk;
@@ -40,8 +41,16 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
-/// A segment, written to `file`: each part of it is read, or is damage.
+/// A segment, written to `file`, as it stands and, where it has a seal, with its checksums put right: each part of it is
+/// read, or is damage.
 pub fn segment(data: &[u8], file: &Path) {
+    read_segment(data, file);
+    if let Some(data) = seal::put_right(data) {
+        read_segment(&data, file);
+    }
+}
+
+fn read_segment(data: &[u8], file: &Path) {
     if std::fs::write(file, data).is_err() {
         return;
     }

@@ -72,12 +72,22 @@ pub(super) struct ManifestFile {
     committed: bool,
     /// Whether the last commit survives a crash of the machine.
     synced: bool,
+    /// Files that belong into quarantine, and could not be moved there yet.
+    left: Vec<PathBuf>,
+    quarantine: PathBuf,
 }
 
 impl ManifestFile {
     /// Goes on from a manifest that was read, or built.
     pub(super) fn new(files: Arc<dyn Files>, folder: &Path, current: Manifest) -> ManifestFile {
-        ManifestFile { files, folder: folder.to_owned(), current, committed: true, synced: true }
+        let (folder, quarantine) = (folder.to_owned(), PathBuf::new());
+        ManifestFile { files, folder, current, committed: true, synced: true, left: Vec::new(), quarantine }
+    }
+
+    /// The same, and these files are set aside as soon as that is possible.
+    #[must_use]
+    pub(super) fn leaving(self, left: Vec<PathBuf>, quarantine: &Path) -> ManifestFile {
+        ManifestFile { left, quarantine: quarantine.to_owned(), ..self }
     }
 
     /// Goes on from a manifest that could not be written yet: [`ManifestFile::sync`] commits it first.
@@ -94,6 +104,11 @@ impl ManifestFile {
     /// After an error nothing has changed. `Ok` means that it is committed for this process; for the machine it is once
     /// [`ManifestFile::sync`] succeeds.
     pub(super) fn commit(&mut self, next: Manifest) -> io::Result<()> {
+        self.set_left_aside();
+        if self.left.iter().any(|path| path.parent() == Some(&self.folder)) {
+            // The new one would take its place, or push it into that of the previous one, which is whole.
+            return Err(io::Error::other("a damaged manifest cannot be set aside"));
+        }
         let body = serde_json::to_vec(&next)?;
         let unfinished = self.folder.join(NEXT);
         let file = self.files.create(&unfinished)?;
@@ -112,6 +127,7 @@ impl ManifestFile {
 
     /// Makes the current manifest survive a crash of the machine.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.set_left_aside();
         if !self.committed {
             self.commit(self.current.clone())?;
         }
@@ -120,6 +136,23 @@ impl ManifestFile {
             self.synced = true;
         }
         Ok(())
+    }
+
+    /// Tries again to move what was left into quarantine.
+    fn set_left_aside(&mut self) {
+        let (files, quarantine) = (&self.files, &self.quarantine);
+        self.left.retain(|path| match files.exists(path) {
+            // An earlier try may have failed after the move itself.
+            Ok(false) => false,
+            Ok(true) => match files.set_aside(path, quarantine) {
+                Ok(place) => {
+                    log::info!(file:% = path.display(), place:% = place.display(); "a damaged file is set aside at last");
+                    false
+                }
+                Err(_) => true,
+            },
+            Err(_) => true,
+        });
     }
 }
 

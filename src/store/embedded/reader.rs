@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{
@@ -26,6 +27,7 @@ use sluice_model::{RecordId, RunId, Severity};
 
 use super::seal::{Seal, Tail};
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
+use super::timestamps;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
 use crate::files::{Access, File, Files};
 use crate::query::Columns;
@@ -34,12 +36,15 @@ use crate::stats::FieldType;
 /// The columns that a search may want, by their place in the file.
 pub(super) const RUN: usize = 0;
 pub(super) const SEQUENCE: usize = 1;
-const TIMESTAMP: usize = 2;
+pub(super) const TIMESTAMP: usize = 2;
 const SEVERITY: usize = 3;
 const LEVEL: usize = 4;
 const SERVICE: usize = 5;
 const MESSAGE: usize = 6;
 const OVERFLOW: usize = 7;
+
+/// The name of that column, by which it is found among those that were read.
+const TIMESTAMP_NAME: &str = "timestamp";
 
 /// The columns that every segment has: ids first, attributes after them.
 static FIXED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -119,7 +124,8 @@ impl From<serde_json::Error> for ReadError {
 pub(super) struct OpenSegment {
     source: Source,
     metadata: ArrowReaderMetadata,
-    pub(super) footer: Footer,
+    pub(super) footer: Arc<Footer>,
+    footer_bytes: u64,
 }
 
 impl OpenSegment {
@@ -130,7 +136,8 @@ impl OpenSegment {
             let length = file.size()?;
             let Tail { start, footer, seal } = Tail::read(&*file, length)?;
             let sealed = seal.is_some();
-            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer) };
+            let footer_bytes = footer.len() as u64;
+            let mut source = Source { file, length, seal: seal.map(Arc::new), tail: (start, footer), read_bytes: None };
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let metadata = ArrowReaderMetadata::load(&source, options)?;
             source.tail = (length, Bytes::new());
@@ -144,17 +151,28 @@ impl OpenSegment {
             if format.format > FORMAT {
                 return Err(ReadError::TooNew(format.format));
             }
-            let footer: Footer = serde_json::from_str(json)?;
+            let footer: Arc<Footer> = Arc::new(serde_json::from_str(json)?);
             if footer.row_groups.len() != metadata.metadata().num_row_groups() {
                 return Err(ReadError::Damaged("the footers do not agree".to_owned()));
             }
-            Ok(OpenSegment { source, metadata, footer })
+            Ok(OpenSegment { source, metadata, footer, footer_bytes })
         })
     }
 
     /// The size of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.source.length
+    }
+
+    /// The size of the footer, which is read when a segment is opened.
+    pub(super) fn footer_bytes(&self) -> u64 {
+        self.footer_bytes
+    }
+
+    /// The same segment; what is read of it is added to `bytes`.
+    pub(super) fn counting(&self, bytes: &Arc<AtomicU64>) -> OpenSegment {
+        let source = Source { read_bytes: Some(bytes.clone()), ..self.source.clone() };
+        OpenSegment { source, metadata: self.metadata.clone(), footer: self.footer.clone(), ..*self }
     }
 
     /// Reads all of it, to see that it can be.
@@ -266,13 +284,19 @@ impl OpenSegment {
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<Records, ReadError> {
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
         let schema = Arc::new(self.metadata.schema().project(wanted)?);
-        let read = self.read(group, rows, mask, &schema)?;
-        let mut found = schema.fields().iter().cloned().zip(read.columns().iter().cloned());
+        let (count, read) = if wanted.is_empty() {
+            let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+            (rows.map_or_else(all, |rows| rows.count_set_bits()), RecordBatch::new_empty(schema))
+        } else {
+            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
+            let read = self.read(group, rows, mask, &schema)?;
+            (read.num_rows(), read)
+        };
+        let mut found = read.schema_ref().fields().iter().cloned().zip(read.columns().iter().cloned());
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
             let found = if wanted.contains(&column) { found.next() } else { None };
-            found.unwrap_or_else(|| (field, filler(column, read.num_rows())))
+            found.unwrap_or_else(|| (field, filler(column, count)))
         });
         let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
         found.for_each(|(field, column)| {
@@ -304,6 +328,10 @@ impl OpenSegment {
             let columns = match batches.len() {
                 1 => batches.swap_remove(0),
                 _ => concat_batches(schema, &batches)?,
+            };
+            let columns = match columns.schema_ref().index_of(TIMESTAMP_NAME) {
+                Ok(place) => timestamps::to_nanos(&columns, place)?,
+                Err(_) => columns,
             };
             if columns.num_rows() == expected {
                 Ok(columns)
@@ -346,6 +374,8 @@ struct Source {
     seal: Option<Arc<Seal>>,
     /// The end of the file from a place on, as it was read and verified, while the footer is decoded.
     tail: (u64, Bytes),
+    /// Where it is counted how many bytes are read, if it is.
+    read_bytes: Option<Arc<AtomicU64>>,
 }
 
 impl Source {
@@ -357,6 +387,10 @@ impl Source {
         let (tail_start, tail) = &self.tail;
         if let Some(place) = start.checked_sub(*tail_start) {
             return Ok(tail.slice(place as usize..place as usize + length));
+        }
+        if let Some(count) = &self.read_bytes {
+            let touched = self.seal.as_ref().map(|seal| seal.touched(start, length));
+            count.fetch_add(touched.map_or(length as u64, |range| range.end - range.start), Ordering::Relaxed);
         }
         if let Some(seal) = &self.seal {
             return seal.read_verified(&*self.file, start, length);

@@ -13,7 +13,8 @@
 //! | anything else: its records are there already, or were deleted | quarantine |
 //!
 //! Nothing is deleted just because it is not listed. Files under a `.tmp` name never were complete; they are removed.
-//! Other files are left alone. `sluice fsck` takes the same steps, with or without touching anything.
+//! Other files are left alone. What cannot go to quarantine now, as the disk is full, stays where it is and goes there later
+//! ([`ManifestFile::leaving`]): no segment that is not listed is ever read. `sluice fsck` takes the same steps, with or without touching anything.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -93,7 +94,7 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
     recovery.finish_deletions();
     recovery.check_listed()?;
     recovery.place_strays()?;
-    let Recovery { mut next, mut findings, current, .. } = recovery;
+    let Recovery { mut next, mut findings, current, left, .. } = recovery;
     if found.is_none() && !next.segments.is_empty() {
         let what = format!("it is lost; it can be built anew from {} segments", next.segments.len());
         findings.push(Finding::new(&folders.root.join(manifest::NAME), Kind::Missing, what, "it is built anew"));
@@ -106,8 +107,8 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
         return Ok(Recovered { manifest: ManifestFile::new(files.clone(), &folders.root, next), durable, findings });
     }
     // What was read from the previous manifest is put in the place of the last one again.
-    let (manifest, durable) = write_manifest(folders, found, current, next);
-    findings.iter_mut().for_each(|finding| finding.mended = !finding.kind.is_note());
+    findings.iter_mut().for_each(|finding| finding.mended = !finding.kind.is_note() && !left.contains(&finding.file));
+    let (manifest, durable) = write_manifest(folders, (found, current), next, left);
     Ok(Recovered { manifest, durable, findings })
 }
 
@@ -115,17 +116,18 @@ pub(super) fn recover(folders: &Folders, spooled_runs: Option<&[RunId]>, mode: M
 /// manifest on disk, and the next flush writes it.
 fn write_manifest(
     folders: &Folders,
-    found: Option<Manifest>,
-    is_current: bool,
+    (found, is_current): (Option<Manifest>, bool),
     next: Manifest,
+    left: Vec<PathBuf>,
 ) -> (ManifestFile, BlockSet) {
     let (files, root) = (&folders.files, &folders.root);
     let durable = next.covered.clone();
-    let mut manifest = if is_current && found.as_ref() == Some(&next) {
+    let manifest = if is_current && found.as_ref() == Some(&next) {
         ManifestFile::new(files.clone(), root, next)
     } else {
         ManifestFile::uncommitted(files.clone(), root, next)
     };
+    let mut manifest = manifest.leaving(left, &folders.quarantine);
     if let Err(error) = manifest.sync() {
         log::error!(error:%; "the store's manifest cannot be written yet; it goes on with what it has found");
         return (manifest, found.unwrap_or_default().covered);
@@ -149,12 +151,14 @@ struct Recovery<'a> {
     /// The segments whose records are in others.
     superseded: BTreeSet<String>,
     findings: Vec<Finding>,
+    /// What could not be moved into quarantine.
+    left: Vec<PathBuf>,
 }
 
 impl<'a> Recovery<'a> {
     fn new(folders: &'a Folders, mode: Mode) -> Recovery<'a> {
         let (next, superseded) = (Manifest::default(), BTreeSet::new());
-        Recovery { folders, mode, next, current: false, superseded, findings: Vec::new() }
+        Recovery { folders, mode, next, current: false, superseded, findings: Vec::new(), left: Vec::new() }
     }
 
     /// The manifest to start from; `None`, if there is none that can be read.
@@ -171,7 +175,7 @@ impl<'a> Recovery<'a> {
                     Kind::Damaged,
                     reason,
                     "it goes to quarantine; the previous one is taken",
-                ))?;
+                ));
             }
             Found::Nothing if matches!(previous, Found::Sound(_)) => {
                 let what = "it is missing; the previous one is whole";
@@ -183,7 +187,7 @@ impl<'a> Recovery<'a> {
             Found::TooNew(format) if chosen.is_none() => {
                 return Err(OpenError::TooNew { path: previous_path, format });
             }
-            Found::Damaged(reason) => self.set_aside(Finding::new(&previous_path, Kind::Damaged, reason, SET_ASIDE))?,
+            Found::Damaged(reason) => self.set_aside(Finding::new(&previous_path, Kind::Damaged, reason, SET_ASIDE)),
             Found::Sound(manifest) => chosen = chosen.or(Some(manifest)),
             Found::TooNew(_) | Found::Nothing => {}
         }
@@ -227,7 +231,7 @@ impl<'a> Recovery<'a> {
                     let lost = Loss::among(&info.spans(), Some(info.rows));
                     let place = bytes.min(info.bytes);
                     let finding = Finding::new(&path, Kind::Damaged, what, SET_ASIDE).losing(lost);
-                    self.set_aside(finding.at(place, info.bytes.abs_diff(bytes)))?;
+                    self.set_aside(finding.at(place, info.bytes.abs_diff(bytes)));
                 }
                 // One that is missing may have been taken over by a compaction that the manifest does not know of.
                 _ => sound.push(info),
@@ -286,7 +290,8 @@ impl<'a> Recovery<'a> {
             Err(ReadError::Damaged(reason)) => {
                 // What was never in the manifest, the spool still has.
                 let lost = if self.current { Loss::none() } else { Loss::unknown() };
-                return self.set_aside(Finding::new(path, Kind::Damaged, reason, SET_ASIDE).losing(lost));
+                self.set_aside(Finding::new(path, Kind::Damaged, reason, SET_ASIDE).losing(lost));
+                return Ok(());
             }
             Err(ReadError::TooNew(format)) => return Err(OpenError::TooNew { path: path.to_owned(), format }),
             Err(ReadError::Unreadable(error)) => {
@@ -295,7 +300,7 @@ impl<'a> Recovery<'a> {
             }
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
-        let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment };
+        let info = SegmentInfo { name, bytes: open.bytes(), ..open.footer.segment.clone() };
         if self.superseded.contains(&info.name) {
             let what = "it was compacted into another segment";
             self.findings.push(Finding::new(path, Kind::Unfinished, what, "it is removed"));
@@ -308,7 +313,8 @@ impl<'a> Recovery<'a> {
             self.replace_inputs(&info)?;
         } else if touches(covered, &blocks) {
             let what = "its records are in the store already, or were deleted";
-            return self.set_aside(Finding::new(path, Kind::Doubled, what, SET_ASIDE));
+            self.set_aside(Finding::new(path, Kind::Doubled, what, SET_ASIDE));
+            return Ok(());
         } else {
             let what = format!("the manifest does not name it; it has {} records", info.rows);
             self.findings.push(Finding::new(path, Kind::Orphan, what, "it is adopted"));
@@ -338,7 +344,7 @@ impl<'a> Recovery<'a> {
                     Loss::among(&info.spans().without(&output.spans()), Some(info.rows.saturating_sub(output.rows)));
                 self.set_aside(
                     Finding::new(&path, Kind::Damaged, "what is whole of it is saved", SET_ASIDE).losing(lost),
-                )?;
+                );
             }
         }
         Ok(())
@@ -379,13 +385,18 @@ impl<'a> Recovery<'a> {
         if self.mode == Mode::Mend { Ok(self.folders.files.remove(path)?) } else { Ok(()) }
     }
 
-    fn set_aside(&mut self, mut finding: Finding) -> Result<(), OpenError> {
+    /// Moves a file into quarantine. Where that cannot be done now, it stays where it is: that is no reason not to start.
+    fn set_aside(&mut self, mut finding: Finding) {
         if self.mode == Mode::Mend {
-            let place = self.folders.files.set_aside(&finding.file, &self.folders.quarantine)?;
-            finding.remedy = format!("{} as {}", finding.remedy, place.display());
+            match self.folders.files.set_aside(&finding.file, &self.folders.quarantine) {
+                Ok(place) => finding.remedy = format!("{} as {}", finding.remedy, place.display()),
+                Err(error) => {
+                    finding.remedy = format!("it cannot go to quarantine yet ({error}), and stays unused where it is");
+                    self.left.push(finding.file.clone());
+                }
+            }
         }
         self.findings.push(finding);
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::extent::Extent;
+use super::order::{self, OrderCheck};
 use super::reader::{OpenSegment, ReadError};
 use super::recovery::Folders;
 use super::segment::{Age, RowGroup, SegmentInfo, id_ranges};
@@ -90,7 +91,7 @@ pub(super) fn inspect(
     }
     let ranges = open.damaged_ranges()?;
     let blocks = fault_of(open.blocks(), &mut faults)?;
-    let mut last = None;
+    let mut order = OrderCheck::new(open.footer.format);
     for (index, group) in open.footer.row_groups.iter().enumerate() {
         if let Some(region) = group.tokens {
             fault_of(open.region(region), &mut faults)?;
@@ -100,7 +101,7 @@ pub(super) fn inspect(
         match check(&records, group, &found, &inspection.kept, blocks.as_ref()) {
             Err(fault) => faults.push(format!("row group {index}: {fault}")),
             Ok(()) => {
-                if !is_sorted(&records, &mut last) {
+                if !order.passes(&records) {
                     faults.push(format!("row group {index}: its records are not in order"));
                 }
                 inspection.rows += records.len() as u64;
@@ -171,23 +172,6 @@ fn check(
     }
 }
 
-/// Whether records stand by service, timestamp, id, also after the `last` one before them.
-fn is_sorted(records: &Records, last: &mut Option<(String, i64, u128)>) -> bool {
-    let (services, timestamps) = (records.logs.services(), records.logs.timestamps());
-    let key = |row: usize| {
-        let timestamp = timestamps.get(row).copied().unwrap_or_default();
-        (services.value(row), timestamp, records.id(row).as_u128())
-    };
-    let follows =
-        last.as_ref().is_none_or(|(service, time, id)| records.is_empty() || (service.as_str(), *time, *id) < key(0));
-    let sorted = (1..records.len()).all(|row| key(row - 1) < key(row));
-    if let Some(end) = records.len().checked_sub(1) {
-        let (service, time, id) = key(end);
-        *last = Some((service.to_owned(), time, id));
-    }
-    follows && sorted
-}
-
 /// What was saved of a damaged segment.
 pub(super) struct Salvaged {
     /// The segment of its whole row groups, which is not in the manifest yet.
@@ -217,12 +201,11 @@ pub(super) fn salvage(folders: &Folders, info: &SegmentInfo) -> Result<Salvaged,
     if parts.is_empty() {
         return Ok(Salvaged { segment: None, finding });
     }
-    let records = Records::concat(&parts).map_err(WriteError::from)?;
-    drop(parts);
+    let parts = Records::unify(&parts).map_err(WriteError::from)?;
     let draft = Draft {
         day: info.day(),
-        records: &records,
-        rows: &writer::sort_rows(&records, writer::all_rows(&records)),
+        parts: &parts,
+        rows: order::sort(&parts, order::all(&parts)),
         age: inspection.age.unwrap_or(info.age),
         blocks: inspection.kept,
         replaces: vec![info.name.clone()],

@@ -133,6 +133,23 @@ impl<W: Write> Write for Sealing<W> {
     }
 }
 
+/// Writes the checksums of a segment anew, whatever its bytes are now; `None`, where it has no seal. This is how tests and
+/// fuzzers get past it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn put_right(bytes: &[u8]) -> Option<Vec<u8>> {
+    let footer = footer_bytes(bytes)?;
+    let place = bytes.len().checked_sub(footer + SEAL_BYTES)?;
+    let (before, seal_and_footer) = bytes.split_at(place);
+    seal_and_footer.strip_prefix(&MAGIC)?;
+    let content = place - place.div_ceil(BLOCK + 4) * 4;
+    let mut sealing = Sealing::new(Vec::with_capacity(bytes.len() + 8));
+    sealing.pass(before.get(..content)?).ok()?;
+    sealing.hold();
+    sealing.write_all(seal_and_footer.get(SEAL_BYTES..)?).ok()?;
+    sealing.seal().ok()?;
+    Some(sealing.inner)
+}
+
 /// The end of a file as it was read: the footer, and the seal before it, if there is one.
 pub(super) struct Tail {
     /// Where `footer` begins.
@@ -197,9 +214,7 @@ impl Seal {
     /// Reads bytes, which are within the file, with the whole of every block that they touch, and verifies these.
     pub(super) fn read_verified(&self, file: &dyn File, start: u64, length: usize) -> Result<Bytes, ReadError> {
         let block = BLOCK as u64;
-        let from = if start < self.end { start / block * block } else { start };
-        let end = start + length as u64;
-        let to = end.max(end.next_multiple_of(block).min(self.end));
+        let Range { start: from, end: to } = self.touched(start, length);
         let bytes = read(file, from, (to - from) as usize)?;
         let verified = self.end.saturating_sub(from).min(bytes.len() as u64) as usize;
         for (number, part) in (from / block..).zip(bytes.get(..verified).unwrap_or_default().chunks(BLOCK)) {
@@ -212,6 +227,14 @@ impl Seal {
         }
         let skipped = (start - from) as usize;
         Ok(Bytes::from(bytes).slice(skipped..skipped + length))
+    }
+
+    /// What is read where so many bytes are wanted.
+    pub(super) fn touched(&self, start: u64, length: usize) -> Range<u64> {
+        let block = BLOCK as u64;
+        let from = if start < self.end { start / block * block } else { start };
+        let end = start + length as u64;
+        from..end.max(end.next_multiple_of(block).min(self.end))
     }
 
     /// Reads all blocks and tells which do not fit their checksums; neighbours are one range.

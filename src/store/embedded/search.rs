@@ -13,21 +13,23 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use sluice_model::{RecordId, Timestamp};
+use sluice_model::Timestamp;
 
 use super::cache::Cache;
 use super::extent::Extent;
 use super::fetch::{self, FetchError};
 use super::known::Known;
 use super::memory::Chunk;
-use super::reader::{OpenSegment, RUN, ReadError, SEQUENCE};
+use super::plan::{MEMORY_STEP, STEPS};
+use super::reader::{OpenSegment, ReadError};
 use super::segment::{RowGroup, Segment};
+use super::tracer::{DAMAGED, LIMIT, Tracer};
 use crate::batch::Records;
-use crate::query::{Columns, Expr, Filter, Order, Position, Query, TimeRange, Verdict};
-use crate::store::{Sink, StoreError};
+use crate::query::{Cause, Columns, Expr, Filter, Order, Position, Query, Summary, TimeRange, Verdict};
+use crate::store::{ScanTrace, Sink, StoreError, Visited};
 
 /// How many positions a page has at most.
-const PAGE_ROWS: usize = 32 << 10;
+const PAGE_ROWS: usize = 64 << 10;
 
 /// A page has no more positions than so many sources have rows: where segments are many and tiny, as those of old days
 /// are, a long answer would have to open all of them before its first record.
@@ -93,19 +95,24 @@ pub(super) fn search(
     sink: &mut dyn Sink,
     damaged: &dyn Fn(&Segment, &str),
 ) -> Result<(), StoreError> {
+    let mut tracer = Tracer::new(sink.is_traced());
     let mut rest = query.clone();
-    loop {
+    let outcome = loop {
         let page = rest.limit.unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         if page == 0 {
-            return Ok(());
+            break Ok(());
         }
-        match search_page(snapshot, cache, &mut rest, page, sink) {
-            Ok(ControlFlow::Break(())) => return Ok(()),
+        match search_page(snapshot, cache, &mut rest, page, sink, &mut tracer) {
+            Ok(ControlFlow::Break(())) => break Ok(()),
             Ok(ControlFlow::Continue(())) => {}
             Err(Failure::Damaged(segment, reason)) => damaged(&segment, &reason),
-            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Store(error)) => break Err(error),
         }
+    };
+    if let Some(trace) = tracer.finish() {
+        sink.take_trace(trace);
     }
+    outcome
 }
 
 /// Yields the next matches, `page` of them at most, and moves `rest` on behind them; `Break` at the end.
@@ -115,19 +122,22 @@ fn search_page(
     rest: &mut Query,
     page: usize,
     sink: &mut dyn Sink,
+    tracer: &mut Tracer,
 ) -> Result<ControlFlow<()>, Failure> {
-    let sources = sources(snapshot, rest);
+    let sources = tracer.timed(|trace| &mut trace.plan, |tracer| sources(snapshot, rest, tracer));
     // From here on both steps look at few sources, unless few records match.
     let first_rows: usize = sources.iter().take(PAGE_SOURCES).map(Source::rows).sum();
     let page = if sources.len() > PAGE_SOURCES { page.min(first_rows.max(1)) } else { page };
-    let matches = find(&sources, cache, rest, page)?;
+    let matches = tracer.timed(|trace| &mut trace.scan, |tracer| find(&sources, cache, rest, page, tracer))?;
     let mut start = 0;
     while let Some(few) = matches.get(start..).filter(|few| !few.is_empty()) {
-        let few = few.get(..fetch::rows_at_once(&sources, few)).unwrap_or(few);
-        let records = fetch::fetch(&sources, cache, few).map_err(|error| match error {
+        let few = few.get(..fetch::rows_at_once(&sources, few, page)).unwrap_or(few);
+        let fetched = tracer.timed(|trace| &mut trace.fetch, |tracer| fetch::fetch(&sources, cache, few, tracer));
+        let records = fetched.map_err(|error| match error {
             FetchError::Read(segment, error) => Failure::of(&segment, error),
             FetchError::Batch(error) => Failure::Store(StoreError::Bug(error.to_string())),
         })?;
+        tracer.note(|trace| trace.rows_fetched += records.len() as u64);
         start += few.len();
         rest.limit = rest.limit.map(|limit| limit.saturating_sub(records.len()));
         rest.after = records.len().checked_sub(1).map(|last| records.position(last)).or(rest.after);
@@ -140,13 +150,26 @@ fn search_page(
 }
 
 /// The sources that may have matches, the one with the best time first.
-fn sources(snapshot: &Snapshot, query: &Query) -> Vec<Source> {
+fn sources(snapshot: &Snapshot, query: &Query, tracer: &mut Tracer) -> Vec<Source> {
     let filter = Filter { range: query.open_range(), ..query.filter.clone() };
-    let may_match = |extent: &Extent| filter.verdict(&Known::by_extent(extent)) != Verdict::Never;
-    let chunks = snapshot.chunks.iter().filter(|chunk| may_match(&chunk.extent)).cloned().map(Source::Chunk);
-    let segments = snapshot.segments.iter();
-    let segments = segments.filter(|segment| !segment.is_damaged() && may_match(&segment.info.extent));
-    let mut sources: Vec<Source> = chunks.chain(segments.cloned().map(Source::Segment)).collect();
+    let mut may_match = |extent: &Extent, part: fn(&mut ScanTrace) -> &mut Visited| {
+        let known = Known::by_extent(extent);
+        let may_match = filter.verdict(&known) != Verdict::Never;
+        if !may_match {
+            tracer.prune(part, || filter.cause(&known).name());
+        }
+        may_match
+    };
+    let mut sources = Vec::new();
+    let chunks = snapshot.chunks.iter().filter(|chunk| may_match(&chunk.extent, |trace| &mut trace.chunks));
+    sources.extend(chunks.cloned().map(Source::Chunk));
+    let segments = snapshot.segments.iter().filter(|segment| !segment.is_damaged());
+    let segments = segments.filter(|segment| may_match(&segment.info.extent, |trace| &mut trace.segments));
+    sources.extend(segments.cloned().map(Source::Segment));
+    tracer.note(|trace| {
+        let damaged = snapshot.segments.iter().filter(|segment| segment.is_damaged()).count();
+        trace.segments.prune(DAMAGED, damaged as u64);
+    });
     sources.sort_by_key(|source| flip(source.best_time(query.order), query.order));
     sources
 }
@@ -159,6 +182,14 @@ impl Source {
         }
     }
 
+    /// Where a trace counts it.
+    fn part(&self) -> fn(&mut ScanTrace) -> &mut Visited {
+        match self {
+            Source::Chunk(_) => |trace| &mut trace.chunks,
+            Source::Segment(_) => |trace| &mut trace.segments,
+        }
+    }
+
     fn best_time(&self, order: Order) -> i64 {
         match self {
             Source::Chunk(chunk) => chunk.extent.best_time(order),
@@ -168,16 +199,26 @@ impl Source {
 }
 
 /// The best `page` matches, in order.
-fn find(sources: &[Source], cache: &Cache, query: &Query, page: usize) -> Result<Vec<Match>, Failure> {
+fn find(
+    sources: &[Source],
+    cache: &Cache,
+    query: &Query,
+    page: usize,
+    tracer: &mut Tracer,
+) -> Result<Vec<Match>, Failure> {
     let mut best = Best::new(query, page);
     for (index, source) in (0..).zip(sources) {
         if best.beats(source.best_time(query.order)) {
+            let rest = sources.get(index as usize..).unwrap_or_default();
+            rest.iter().for_each(|source| tracer.prune(source.part(), || LIMIT));
             break;
         }
+        tracer.note(|trace| source.part()(trace).scan());
         match source {
-            Source::Chunk(chunk) => best.scan_chunk(index, &chunk.records),
+            Source::Chunk(chunk) => best.scan_chunk(index, &chunk.records, tracer),
             Source::Segment(segment) => {
-                let scanned = cache.get(segment).and_then(|open| best.scan_segment(index, &open));
+                let open = tracer.open(cache, segment);
+                let scanned = open.and_then(|open| best.scan_segment(index, &open, tracer));
                 scanned.map_err(|error| Failure::of(segment, error))?;
             }
         }
@@ -207,8 +248,10 @@ struct Best {
     /// The whole filter, and its part for key columns; the range of both narrows as matches are found.
     filter: Filter,
     keys_only: Filter,
-    /// What has to be passed besides, step by step.
-    later: Vec<Expr>,
+    /// The times that were asked for: the range without that.
+    range: TimeRange,
+    /// What has to be passed besides, step by step, each under its name.
+    later: Vec<(&'static str, Expr)>,
     /// The key columns that the filter needs.
     columns: Columns,
     /// The worst of them on top.
@@ -222,13 +265,18 @@ impl Best {
         let key = |(time, id): Position| (flip(time.as_nanos(), order), flip_id(id.as_u128(), order));
         let filter = Filter { range: query.open_range(), ..query.filter.clone() };
         let [keys, fields, messages] = filter.matching.steps();
+        let [_, fields_step, message_step] = STEPS;
         let keys_only = Filter { matching: keys, ..filter.clone() };
         Best {
             order,
             after: query.after.map(key),
             columns: Columns { id: true, timestamp: true, ..keys_only.columns() },
             keys_only,
-            later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
+            later: [(fields_step, fields), (message_step, messages)]
+                .into_iter()
+                .filter(|(_, step)| *step != Expr::All)
+                .collect(),
+            range: filter.range,
             filter,
             heap: BinaryHeap::with_capacity(page.min(1024) + 1),
             page,
@@ -241,12 +289,13 @@ impl Best {
         worst.is_some_and(|worst| flip(time, self.order) > worst.key.0)
     }
 
-    fn scan_chunk(&mut self, source: u32, records: &Records) {
+    fn scan_chunk(&mut self, source: u32, records: &Records, tracer: &mut Tracer) {
         let selected = self.filter.select(records);
+        tracer.step(MEMORY_STEP, records.len(), || selected.count_set_bits());
         self.offer(source, 0, records, selected.set_indices());
     }
 
-    fn scan_segment(&mut self, source: u32, open: &OpenSegment) -> Result<(), ReadError> {
+    fn scan_segment(&mut self, source: u32, open: &OpenSegment, tracer: &mut Tracer) -> Result<(), ReadError> {
         let mut base = 0;
         let mut groups: Vec<(usize, u32, &RowGroup)> = Vec::with_capacity(open.footer.row_groups.len());
         for (index, group) in open.footer.row_groups.iter().enumerate() {
@@ -254,16 +303,28 @@ impl Best {
             base += group.rows;
         }
         groups.sort_by_key(|(_, _, group)| flip(group.extent.best_time(self.order), self.order));
-        for (index, base, group) in groups {
+        for (place, (index, base, group)) in groups.iter().copied().enumerate() {
             if self.beats(group.extent.best_time(self.order)) {
+                tracer.note(|trace| trace.row_groups.prune(LIMIT, (groups.len() - place) as u64));
                 break;
             }
             let known = Known::of_group(open, index, &group.extent, &self.filter)?;
-            if self.filter.verdict(&known) != Verdict::Never {
-                self.scan_group(source, open, (index, base), &known)?;
+            if self.filter.verdict(&known) == Verdict::Never {
+                tracer.prune(|trace| &mut trace.row_groups, || self.cause(&known));
+            } else {
+                tracer.note(|trace| trace.row_groups.scan());
+                self.scan_group(source, open, (index, base), &known, tracer)?;
             }
         }
         Ok(())
+    }
+
+    /// Why nothing of what is known so can be among the best.
+    fn cause(&self, known: &Known<'_>) -> &'static str {
+        match self.filter.cause(known) {
+            Cause::Time if self.range.overlaps(known.times()) => LIMIT,
+            cause => cause.name(),
+        }
     }
 
     fn scan_group(
@@ -272,16 +333,20 @@ impl Best {
         open: &OpenSegment,
         (group, base): (usize, u32),
         known: &Known<'_>,
+        tracer: &mut Tracer,
     ) -> Result<(), ReadError> {
+        let [keys_step, ..] = STEPS;
         let keys = open.columns(group, None, &open.places(&self.columns))?;
         let mut passing = self.keys_only.select(&keys);
-        for step in self.later.iter().filter(|step| step.verdict(known) != Verdict::Always) {
+        tracer.step(keys_step, keys.len(), || passing.count_set_bits());
+        for (name, step) in self.later.iter().filter(|(_, step)| step.verdict(known) != Verdict::Always) {
             let rows = passing.count_set_bits();
             if rows == 0 {
                 break;
             }
             let read = open.columns(group, Some(passing.clone()), &open.places(&step.columns()))?;
             let passed = step.select(&read, &BooleanBuffer::new_set(rows));
+            tracer.step(name, rows, || passed.count_set_bits());
             passing = spread(&passing, &passed);
         }
         self.offer(source, base, &keys, passing.set_indices());
@@ -335,51 +400,5 @@ pub(super) fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuf
     bits.append_n(rows.len(), false);
     let passing = rows.set_indices().zip(passed.iter()).filter(|(_, passed)| *passed);
     passing.for_each(|(row, _)| bits.set_bit(row, true));
-    bits.finish()
-}
-
-/// Finds one record.
-pub(super) fn get(
-    snapshot: &Snapshot,
-    cache: &Cache,
-    id: RecordId,
-    damaged: &dyn Fn(&Segment, &str),
-) -> Result<Option<Records>, StoreError> {
-    for chunk in &snapshot.chunks {
-        if let Some(row) = chunk.find(id) {
-            return Ok(Some(chunk.records.slice(row as usize, 1)));
-        }
-    }
-    for segment in snapshot.segments.iter().filter(|segment| !segment.is_damaged() && segment.info.may_have(id)) {
-        match cache.get(segment).and_then(|open| get_from(&open, id)) {
-            Ok(None) => {}
-            Ok(found) => return Ok(found),
-            Err(error) => match Failure::of(segment, error) {
-                Failure::Damaged(segment, reason) => damaged(&segment, &reason),
-                Failure::Store(error) => return Err(error),
-            },
-        }
-    }
-    Ok(None)
-}
-
-fn get_from(open: &OpenSegment, id: RecordId) -> Result<Option<Records>, ReadError> {
-    for (index, group) in open.footer.row_groups.iter().enumerate() {
-        let (min, max) = group.sequences;
-        if !(min..=max).contains(&id.sequence) {
-            continue;
-        }
-        let keys = open.columns(index, None, &[RUN, SEQUENCE])?;
-        if let Some(row) = (0..keys.len()).find(|row| keys.id(*row) == id) {
-            return open.rows(index, one_bit(keys.len(), row)).map(Some);
-        }
-    }
-    Ok(None)
-}
-
-fn one_bit(length: usize, place: usize) -> BooleanBuffer {
-    let mut bits = BooleanBufferBuilder::new(length);
-    bits.append_n(length, false);
-    bits.set_bit(place, true);
     bits.finish()
 }

@@ -1,17 +1,19 @@
 //! Segments: immutable Parquet files of at most [`ROWS_MAX`] records.
 //!
-//! # Specification, format 2
+//! # Specification, format 3
 //!
 //! **Place.** `segments/DAY/NAME.parquet`; DAY is the UTC day of its records, or `late` for the rest of a flush that
 //! touched more than eight days. Folders are for people: only the bounds in the footer decide. NAME is 20 hexadecimal
 //! digits that no two segments share and that grow with the time at which they were written.
 //!
 //! **Layout.** A Parquet file, readable by every Parquet reader: the columns `run` (10 bytes) and `sequence`, which make
-//! the record's id, then those of [`crate::batch`]. Rows are sorted by service, timestamp, id. A row group has at most
-//! 64k rows; pages are compressed with zstd. Between the last row group and Parquet's own footer stand *regions* of bytes
+//! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
+//! segment's are whole. Rows are sorted by service, timestamp, id, and each page's then by the length of the message
+//! ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row group and Parquet's own footer stand *regions* of bytes
 //! that other readers pass by: the token filter of each row group ([`super::tokens`]), then the block set: the JSON of a
 //! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*
-//! ([`super::seal`]). Format 1 is the same without the seal; it is read, and written no more.
+//! ([`super::seal`]). Formats 1 and 2 are read, and written no more: 2 has its
+//! timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
@@ -42,10 +44,13 @@ use crate::batch::BlockSet;
 use crate::files::Files;
 
 /// The number of the format that is written, and the highest that can be read.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The format without a seal.
 pub(super) const UNSEALED_FORMAT: u32 = 1;
+
+/// The first format whose rows are arranged within their pages.
+pub(super) const ARRANGED_SINCE: u32 = 3;
 
 /// How many records a segment has at most.
 pub(super) const ROWS_MAX: usize = 512 << 10;

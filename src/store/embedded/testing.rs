@@ -11,7 +11,8 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 use super::EmbeddedStore;
 use super::engine::Engine;
 use super::recovery::Folders;
-use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, RowWriter};
+use super::seal;
+use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, json_rows};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::{Disk, Files};
 use crate::query::{Filter, Order, Query};
@@ -111,22 +112,12 @@ impl Sink for Collect {
 impl Collect {
     /// Each record as its JSON.
     pub(super) fn json(&self) -> Vec<String> {
-        self.records.iter().flat_map(json).collect()
+        self.records.iter().flat_map(json_rows).collect()
     }
 
     pub(super) fn sequences(&self) -> Vec<u64> {
         self.records.iter().flat_map(|part| (0..part.len()).map(|row| part.id(row).sequence)).collect()
     }
-}
-
-pub(super) fn json(records: &Records) -> Vec<String> {
-    let writer = RowWriter::new(records);
-    let row = |row| {
-        let mut out = Vec::new();
-        writer.write(row, &mut out);
-        String::from_utf8(out).unwrap()
-    };
-    (0..records.len()).map(row).collect()
 }
 
 pub(super) fn search(store: &EmbeddedStore, query: &Query) -> Collect {
@@ -138,15 +129,10 @@ pub(super) fn search(store: &EmbeddedStore, query: &Query) -> Collect {
 /// Makes a segment one of the next format, with a seal that is right.
 pub(super) fn make_newer(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
-    let mark = b"{\"format\":2,";
+    let mark = b"{\"format\":3,";
     let place = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
-    bytes[place + mark.len() - 2] = b'3';
-    let end = bytes.len() - 8;
-    let footer = end - u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
-    let checksum = crc32c::crc32c(&bytes[footer..]).to_le_bytes();
-    bytes[footer - 28..footer - 24].copy_from_slice(&checksum);
-    let checksum = crc32c::crc32c(&bytes[footer - 28..footer]).to_le_bytes();
-    bytes[footer - 32..footer - 28].copy_from_slice(&checksum);
+    bytes[place + mark.len() - 2] = b'4';
+    let bytes = seal::put_right(&bytes).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 

@@ -14,7 +14,7 @@ use sluice_model::{RunId, Timestamp};
 
 use super::testing::*;
 use super::{EmbeddedStore, compaction};
-use crate::batch::{Block, BlockId, Records};
+use crate::batch::{Block, BlockId, Records, json_rows};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::faulty::{ENOSPC, Fault, Faults};
 use crate::files::{Disk, Files, Operation};
@@ -56,7 +56,7 @@ fn a_block_and_its_parts_are_there_once_however_often_they_are_written() {
     let store = open(folder.path());
     store.write(&whole).unwrap();
     assert_eq!(stored(&store), (100..150).collect::<Vec<_>>());
-    assert_eq!(json(&store.get(id(149)).unwrap().unwrap()), json(&whole.slice(49, 1).records()));
+    assert_eq!(json_rows(&store.get(id(149)).unwrap().unwrap()), json_rows(&whole.slice(49, 1).records()));
     assert!(store.get(id(150)).unwrap().is_none());
 }
 

@@ -11,20 +11,20 @@ use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter as _, FilterRef}
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::LogBatch;
-use crate::query::token::for_each_token;
+use crate::query::token::NewTokens;
 
 /// Gathers the distinct tokens of a row group; its memory is used again for the next one.
 #[derive(Default)]
 pub(super) struct TokenFilterBuilder {
     hashes: HashSet<u64, BuildHasherDefault<Identity>>,
-    scratch: String,
+    tokens: NewTokens,
 }
 
 impl TokenFilterBuilder {
     /// Adds the tokens of all messages.
     pub(super) fn add(&mut self, logs: &LogBatch) {
         for message in logs.messages().iter().flatten() {
-            for_each_token(message, &mut self.scratch, |token| {
+            self.tokens.of(message, |token| {
                 self.hashes.insert(xxh3_64(token.as_bytes()));
             });
         }
@@ -32,6 +32,8 @@ impl TokenFilterBuilder {
 
     /// Makes the filter of what was added since the last one; `None`, if it cannot be made, which is all but impossible.
     pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
+        // The next row group may repeat the last message of this one.
+        self.tokens = NewTokens::default();
         let hashes: Vec<u64> = self.hashes.drain().collect();
         if hashes.is_empty() {
             return Some(Vec::new());

@@ -1,11 +1,11 @@
 //! Writes segments.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -17,9 +17,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::counts;
 use super::extent::Extent;
+use super::order::{self, Place, RUN_ROWS};
+use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
+use super::timestamps;
 use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
 use crate::files::{FileWriter, Files};
@@ -28,17 +31,14 @@ use crate::files::{FileWriter, Files};
 const GROUP_ROWS: usize = 64 << 10;
 const GROUP_BYTES: usize = 32 << 20;
 
-/// How many rows a page has at most: the least that a search for single records decodes.
-const PAGE_ROWS: usize = 8 << 10;
-
 /// What a new segment is made of.
 pub(super) struct Draft<'a> {
     /// The folder: a day, or `late`.
     pub(super) day: &'a str,
-    /// Where the records are.
-    pub(super) records: &'a Records,
-    /// Which of them, in the order in which they are to stand.
-    pub(super) rows: &'a [u32],
+    /// Where the records are, with the same columns in each part.
+    pub(super) parts: &'a [Records],
+    /// Which of them, sorted.
+    pub(super) rows: Vec<Place>,
     pub(super) age: Age,
     /// Exactly these records.
     pub(super) blocks: BlockSet,
@@ -94,17 +94,20 @@ pub(super) fn write(folders: &Folders, draft: Draft<'_>) -> Result<SegmentInfo, 
 }
 
 fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
-    let Draft { records, rows, age, blocks, replaces, salvage, .. } = draft;
-    let columns = records.to_arrow()?;
+    let Draft { parts, mut rows, age, blocks, replaces, salvage, .. } = draft;
+    let unit = timestamps::unit_of(parts);
+    let empty = timestamps::to_unit(&Records::gather(parts, &[])?.to_arrow()?, TIMESTAMP, unit)?;
     let file = Sealing::new(FileWriter::new(files.create(path)?));
-    let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties(&columns)?))?;
-    let row_bytes = records.size_bytes() / records.len().max(1);
+    let mut writer = ArrowWriter::try_new(file, empty.schema(), Some(properties(parts)?))?;
+    let size: usize = parts.iter().map(Records::size_bytes).sum();
+    let row_bytes = size / parts.iter().map(Records::len).sum::<usize>().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
     let mut tokens = TokenFilterBuilder::default();
     let mut groups = Vec::new();
-    for rows in rows.chunks(group_rows) {
-        let group = records.take(&UInt32Array::from(rows.to_vec()))?;
-        writer.write(&group.to_arrow()?)?;
+    for rows in rows.chunks_mut(group_rows) {
+        order::arrange(parts, rows);
+        let group = Records::gather(parts, rows)?;
+        writer.write(&timestamps::to_unit(&group.to_arrow()?, TIMESTAMP, unit)?)?;
         writer.flush()?;
         tokens.add(&group.logs);
         groups.push(describe(&group, tokens.finish())?);
@@ -166,14 +169,15 @@ fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> 
 }
 
 /// How each column is encoded: what is known to help, and nothing that only costs time.
-fn properties(columns: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+fn properties(parts: &[Records]) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_created_by(writer_version())
-        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_data_page_row_count_limit(RUN_ROWS)
         .set_dictionary_enabled(false)
         .set_max_row_group_row_count(None)
-        .set_statistics_enabled(EnabledStatistics::None);
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_encoding(path("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     for name in ["sequence", "timestamp", "severity", "service", "overflow"] {
         properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }
@@ -183,14 +187,13 @@ fn properties(columns: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     for name in ["run", "severity", "level", "service"] {
         properties = properties.set_column_dictionary_enabled(path(name), true);
     }
-    for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
-        if !field.name().starts_with(ATTRIBUTE_PREFIX) {
-            continue;
-        }
-        if repeats(column) {
-            properties = properties.set_column_dictionary_enabled(path(field.name()), true);
-        } else if field.data_type() == &DataType::Int64 {
-            properties = properties.set_column_encoding(path(field.name()), Encoding::DELTA_BINARY_PACKED);
+    let attributes = parts.iter().map(|part| part.logs.attributes().collect::<Vec<_>>()).collect::<Vec<_>>();
+    for (index, (name, column)) in attributes.first().into_iter().flatten().enumerate() {
+        let name = path(&format!("{ATTRIBUTE_PREFIX}{name}"));
+        if repeats(attributes.iter().filter_map(|part| part.get(index)).map(|(_, column)| *column)) {
+            properties = properties.set_column_dictionary_enabled(name, true);
+        } else if column.data_type() == &DataType::Int64 {
+            properties = properties.set_column_encoding(name, Encoding::DELTA_BINARY_PACKED);
         }
     }
     Ok(properties.build())
@@ -201,13 +204,17 @@ fn path(name: &str) -> ColumnPath {
     ColumnPath::new(vec![name.to_owned()])
 }
 
-/// Whether a column has few distinct values, going by a sample, so that a dictionary is worth its work.
-fn repeats(column: &ArrayRef) -> bool {
+/// Whether a column, which comes in parts, has few distinct values, going by a sample, so that a dictionary is worth its
+/// work.
+fn repeats<'a>(parts: impl Iterator<Item = &'a ArrayRef> + Clone) -> bool {
     const SAMPLE: usize = 512;
-    let step = (column.len() / SAMPLE).max(1);
+    let step = (parts.clone().map(|column| column.len()).sum::<usize>() / SAMPLE).max(1);
     let mut distinct = HashSet::new();
     let mut sampled = 0_usize;
-    for row in (0..column.len()).step_by(step).filter(|row| column.is_valid(*row)) {
+    for (column, row) in parts.flat_map(|column| (0..column.len()).step_by(step).map(move |row| (column, row))) {
+        if column.is_null(row) {
+            continue;
+        }
         sampled += 1;
         distinct.insert(match column.data_type() {
             DataType::Utf8 => xxh3_64(column.as_string::<i32>().value(row).as_bytes()),
@@ -217,31 +224,4 @@ fn repeats(column: &ArrayRef) -> bool {
         });
     }
     sampled > 0 && distinct.len() <= sampled / 2
-}
-
-/// The order of a segment's rows: by service, timestamp, id.
-pub(super) fn sort_rows(records: &Records, rows: Vec<u32>) -> Vec<u32> {
-    let services = records.logs.services();
-    let timestamps = records.logs.timestamps();
-    let mut by_service: HashMap<&str, Vec<(i64, u32)>> = HashMap::new();
-    for row in rows {
-        let timestamp = timestamps.get(row as usize).copied().unwrap_or_default();
-        by_service.entry(services.value(row as usize)).or_default().push((timestamp, row));
-    }
-    let mut services: Vec<(&str, Vec<(i64, u32)>)> = by_service.into_iter().collect();
-    services.sort_unstable_by_key(|(service, _)| *service);
-    let mut sorted = Vec::with_capacity(services.iter().map(|(_, rows)| rows.len()).sum());
-    for (_, mut rows) in services {
-        // Within a service records arrive almost in order, which this sort makes use of.
-        let id = |row: u32| records.id(row as usize);
-        rows.sort_by(|(time, row), (other_time, other)| time.cmp(other_time).then_with(|| id(*row).cmp(&id(*other))));
-        sorted.extend(rows.into_iter().map(|(_, row)| row));
-    }
-    sorted
-}
-
-/// Every row, as it stands.
-pub(super) fn all_rows(records: &Records) -> Vec<u32> {
-    // A segment, and so a flush, has fewer rows than u32 can count.
-    (0..records.len() as u32).collect()
 }

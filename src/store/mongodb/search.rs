@@ -1,6 +1,7 @@
 //! Searching: a query in MongoDB's terms, finished by the one evaluator, in passes that take up where the last one ended.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use arrow_array::UInt32Array;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
@@ -13,7 +14,7 @@ use super::document;
 use super::pushdown::{self, Pushed, one_of, severities};
 use crate::batch::{BatchError, LogBatchBuilder, Records};
 use crate::query::{Order, Query};
-use crate::store::{Sink, StoreError};
+use crate::store::{CursorTrace, Sink, StoreError, Trace};
 
 /// How much is asked of the server, decoded and handed on at a time.
 const STEP_ROWS: usize = 1_000;
@@ -34,11 +35,41 @@ enum Pass {
 
 /// Answers a query.
 pub(super) fn search(shared: &Shared, query: &Query, sink: &mut dyn Sink) -> Result<(), StoreError> {
+    let mut tracer = Tracer { is_wanted: sink.is_traced(), trace: CursorTrace::default() };
+    let outcome = search_in_passes(shared, query, sink, &mut tracer);
+    if tracer.is_wanted {
+        sink.take_trace(Trace::Cursor(tracer.trace));
+    }
+    outcome
+}
+
+/// What a search does. The clock is looked at only if somebody wants to know.
+struct Tracer {
+    is_wanted: bool,
+    trace: CursorTrace,
+}
+
+impl Tracer {
+    fn clock(&self) -> Option<Instant> {
+        self.is_wanted.then(Instant::now)
+    }
+}
+
+fn since(clock: Option<Instant>) -> Duration {
+    clock.map_or(Duration::ZERO, |clock| clock.elapsed())
+}
+
+fn search_in_passes(
+    shared: &Shared,
+    query: &Query,
+    sink: &mut dyn Sink,
+    tracer: &mut Tracer,
+) -> Result<(), StoreError> {
     let mut query = query.clone();
     let mut pushed = pushdown::push(&query.filter.matching);
     let mut bounded = pushed.exact;
     while query.limit != Some(0) && query.open_range().start <= query.open_range().end {
-        match pass(shared, &mut query, &pushed, bounded, sink) {
+        match pass(shared, &mut query, &pushed, bounded, sink, tracer) {
             Ok(Pass::Done) => return Ok(()),
             // Documents that are not ours took up some of the limit: this time count only our own.
             Ok(Pass::Short) => bounded = false,
@@ -48,6 +79,7 @@ pub(super) fn search(shared: &Shared, query: &Query, sink: &mut dyn Sink) -> Res
             {
                 pushed = Pushed { filter: None, exact: false };
                 bounded = false;
+                tracer.trace.filter_dropped = true;
             }
             Err(SearchError::Call(error)) => return Err(error.unavailable()),
             Err(SearchError::Batch(error)) => return Err(StoreError::Bug(error.to_string())),
@@ -93,19 +125,24 @@ fn pass(
     pushed: &Pushed,
     bounded: bool,
     sink: &mut dyn Sink,
+    tracer: &mut Tracer,
 ) -> Result<Pass, SearchError> {
     let collection = shared.connection.collection()?;
-    let mut cursor = open(shared, &collection, query, pushed, bounded)?;
+    let clock = tracer.clock();
+    let opened = open(shared, &collection, query, pushed, bounded);
+    tracer.trace.cursors += 1;
+    tracer.trace.wait += since(clock);
+    let mut cursor = opened?;
     let mut skipped = false;
     loop {
-        let step = shared.connection.call(shared.read_timeout, fill(&mut cursor))?;
+        let step = shared.connection.call(shared.read_timeout, fill(&mut cursor, tracer))?;
         skipped |= step.skipped > 0;
         shared.metrics.foreign.inc_by(step.skipped);
         let last = step.ids.len().checked_sub(1);
         let records = Records::with_ids(&step.ids, step.builder.finish())?;
         if let Some(last) = last {
             query.after = Some(records.position(last));
-            if let ControlFlow::Break(()) = hand_on(records, query, pushed.exact, sink)? {
+            if let ControlFlow::Break(()) = hand_on(records, query, pushed.exact, sink, tracer)? {
                 return Ok(Pass::Done);
             }
         }
@@ -122,23 +159,33 @@ fn open(
     pushed: &Pushed,
     bounded: bool,
 ) -> Result<Cursor<RawDocumentBuf>, CallError> {
-    let direction = match query.order {
-        Order::Ascending => 1,
-        Order::Descending => -1,
-    };
-    let pushed_limit = query.limit.filter(|_| bounded).and_then(|limit| i64::try_from(limit).ok());
+    let pushed_limit = pushed_limit(query, bounded);
     let step = query.limit.filter(|_| bounded).map_or(STEP_ROWS, |limit| limit.min(STEP_ROWS));
     shared.connection.call(shared.read_timeout, async {
         let mut find = collection
             .find(filter(query, pushed))
             .projection(projection())
-            .sort(doc! { "ns": direction, "_id": direction })
+            .sort(sort(query.order))
             .batch_size(step as u32);
         if let Some(limit) = pushed_limit {
             find = find.limit(limit);
         }
         find.await
     })
+}
+
+/// The limit that the server is told.
+pub(super) fn pushed_limit(query: &Query, bounded: bool) -> Option<i64> {
+    query.limit.filter(|_| bounded).and_then(|limit| i64::try_from(limit).ok())
+}
+
+/// The answer's order, which an index has.
+pub(super) fn sort(order: Order) -> Document {
+    let direction = match order {
+        Order::Ascending => 1,
+        Order::Descending => -1,
+    };
+    doc! { "ns": direction, "_id": direction }
 }
 
 /// What a step took from the cursor.
@@ -150,21 +197,31 @@ struct Step {
     ended: bool,
 }
 
-async fn fill(cursor: &mut Cursor<RawDocumentBuf>) -> mongodb::error::Result<Step> {
+async fn fill(cursor: &mut Cursor<RawDocumentBuf>, tracer: &mut Tracer) -> mongodb::error::Result<Step> {
     let mut step = Step { builder: LogBatchBuilder::new(), ids: Vec::new(), skipped: 0, ended: false };
     let mut bytes = 0;
     while step.ids.len() < STEP_ROWS && bytes < STEP_BYTES {
-        if !cursor.advance().await? {
+        let clock = tracer.clock();
+        let advanced = cursor.advance().await;
+        tracer.trace.wait += since(clock);
+        if !advanced? {
             step.ended = true;
             break;
         }
+        let clock = tracer.clock();
         let document = cursor.current();
         bytes += document.as_bytes().len();
+        tracer.trace.bytes_read += document.as_bytes().len() as u64;
         match document::decode(document, &mut step.builder) {
             Some(id) => step.ids.push(id),
             None => step.skipped += 1,
         }
+        tracer.trace.decode += since(clock);
     }
+    let decoded = step.ids.len() as u64;
+    tracer.trace.documents += decoded + step.skipped;
+    tracer.trace.foreign += step.skipped;
+    tracer.trace.decoded += decoded;
     Ok(step)
 }
 
@@ -174,15 +231,19 @@ fn hand_on(
     query: &mut Query,
     exact: bool,
     sink: &mut dyn Sink,
+    tracer: &mut Tracer,
 ) -> Result<ControlFlow<()>, BatchError> {
     let mut matches = records;
     if !exact {
+        let clock = tracer.clock();
         let rows = query.filter.select(&matches);
         let rows: Vec<u32> = rows.set_indices().map(|row| row as u32).collect();
         if rows.len() < matches.len() {
             matches = matches.take(&UInt32Array::from(rows))?;
         }
+        tracer.trace.evaluate += since(clock);
     }
+    tracer.trace.passed += matches.len() as u64;
     if let Some(limit) = query.limit {
         if matches.len() > limit {
             matches = matches.slice(0, limit);

@@ -12,7 +12,7 @@ use sluice_model::{RecordId, Timestamp};
 use crate::batch::{Block, BlockSet, Records};
 use crate::query::{Filter, Query};
 use crate::stats::Tally;
-use crate::store::{Sink, Store, StoreError};
+use crate::store::{Plan, Sink, Store, StoreError};
 
 /// Keeps records by id. A record whose message begins with `refused` is rejected by name, with `mystery` the whole
 /// block fails, with `panic` the call panics.
@@ -120,6 +120,11 @@ impl Store for FaultStore {
         }
         self.searching.fetch_sub(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn plan(&self, query: &Query) -> Plan {
+        let evaluated = Vec::new();
+        Plan { store: "fault", pushed_down: query.filter.tree().to_string().into(), exact: true, evaluated }
     }
 
     fn get(&self, id: RecordId) -> Result<Option<Records>, StoreError> {

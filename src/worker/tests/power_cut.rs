@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use sluice_model::RecordId;
 
 use super::*;
-use crate::batch::{AttributeRef, BlockId, Records, RowWriter};
+use crate::batch::{AttributeRef, BlockId, Records, json_rows};
 use crate::config::RetentionSettings;
 use crate::files::simulated::{Simulated, Snapshot, Totals};
 use crate::query::{Filter, Order, Query};
@@ -105,22 +105,12 @@ struct Found(Stored);
 
 impl Sink for Found {
     fn push(&mut self, records: Records) -> ControlFlow<()> {
-        for (row, json) in json(&records).into_iter().enumerate() {
+        for (row, json) in json_rows(&records).into_iter().enumerate() {
             let message = records.logs.messages().value(row).to_owned();
             self.0.entry(records.id(row)).or_default().push((json, message));
         }
         ControlFlow::Continue(())
     }
-}
-
-fn json(records: &Records) -> Vec<String> {
-    let writer = RowWriter::new(records);
-    let row = |row| {
-        let mut out = Vec::new();
-        writer.write(row, &mut out);
-        String::from_utf8(out).unwrap()
-    };
-    (0..records.len()).map(row).collect()
 }
 
 /// A batch whose messages are its own.
@@ -169,7 +159,7 @@ fn check(disk: &Simulated, sent: &[Sent], answered: usize, totals: &mut Totals, 
     totals.cuts += 1;
     for Sent { batch, receipt, .. } in &sent[..answered] {
         let expected = Records::numbered(receipt.unwrap().first, batch.clone());
-        for (row, json) in json(&expected).into_iter().enumerate() {
+        for (row, json) in json_rows(&expected).into_iter().enumerate() {
             totals.acknowledged += 1;
             match records.get(&expected.id(row)).map(Vec::as_slice) {
                 None | Some([]) => totals.missing += 1,

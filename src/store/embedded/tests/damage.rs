@@ -28,12 +28,22 @@ fn filled(folder: &Path, rows: &[Row]) -> PathBuf {
     segments(folder).remove(0)
 }
 
+/// A store with one segment of 70,000 rows, of whose two row groups the first is damaged: the segment and its bytes.
+fn half_damaged(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let path = filled(folder, &rows(0, 70_000));
+    let mut bytes = fs::read(&path).unwrap();
+    // The second row group begins far behind it.
+    bytes[20_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
 fn read_all(path: &Path) -> Result<Vec<String>, ReadError> {
     let open = OpenSegment::open(&Disk, path)?;
     open.blocks()?;
     let mut records = Vec::new();
     for group in 0..open.footer.row_groups.len() {
-        records.extend(json(&open.all_rows(group)?));
+        records.extend(json_rows(&open.all_rows(group)?));
     }
     Ok(records)
 }
@@ -67,12 +77,7 @@ fn no_flipped_bit_of_a_segment_alters_a_record_and_the_inspection_sees_each() {
 #[test]
 fn the_whole_row_groups_of_a_damaged_segment_are_saved() {
     let folder = tempfile::tempdir().unwrap();
-    let path = filled(folder.path(), &rows(0, 70_000));
-    let mut bytes = fs::read(&path).unwrap();
-    // A page of the first row group; the second one begins far behind it.
-    bytes[20_000] ^= 1;
-    fs::write(&path, &bytes).unwrap();
-
+    half_damaged(folder.path());
     let store = open(folder.path());
     assert!(stored(&store).len() < 70_000, "the search goes on without the segment");
     store.engine.set_damage_aside().unwrap();
@@ -93,10 +98,7 @@ fn the_whole_row_groups_of_a_damaged_segment_are_saved() {
 #[test]
 fn a_salvage_that_a_crash_cut_short_is_completed_and_its_input_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let path = filled(folder.path(), &rows(0, 70_000));
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[20_000] ^= 1;
-    fs::write(&path, &bytes).unwrap();
+    let (path, bytes) = half_damaged(folder.path());
     let store = open(folder.path());
     let info = store.engine.segments()[0].info.clone();
     let saved = salvage::salvage(&store.engine.folders, &info).unwrap();
@@ -144,33 +146,88 @@ fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
     super::super::testing::make_newer(&path);
     fs::remove_file(folder.path().join("manifest")).unwrap();
     let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
-    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 3, .. })));
+    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 4, .. })));
     assert!(path.exists());
 }
 
 #[test]
-fn a_store_of_format_1_is_read_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
-    for name in [
-        "manifest",
-        "segments/2024-10-07/01a1feb3a114cb45e1e8.parquet",
-        "segments/2024-10-07/01a1feb3a12b7ec8888c.parquet",
-    ] {
-        let target = folder.path().join(name);
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(fixture.join("store").join(name), target).unwrap();
+fn stores_of_older_formats_are_read_as_they_are() {
+    for format in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"));
+        let old = copy(&fixture.join("store"), folder.path());
+        let expected = fs::read_to_string(fixture.join("records.ndjson")).unwrap();
+        let store = open(folder.path());
+        assert_eq!(search(&store, &everything()).json(), expected.lines().collect::<Vec<_>>());
+        store.write(&block(0, &rows(0, 10))).unwrap();
+        store.engine.flush().unwrap();
+        drop(store);
+        assert_eq!(stored(&open(folder.path())).len(), expected.lines().count() + 10);
+        for path in old.iter().filter(|path| path.extension().is_some()) {
+            let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
+            let fault = inspection.damage.map(|damage| damage.finding(path).what);
+            assert_eq!((fault, inspection.format), (None, Some(format)));
+        }
     }
-    let expected = fs::read_to_string(fixture.join("records.ndjson")).unwrap();
-    let store = open(folder.path());
-    assert_eq!(search(&store, &everything()).json(), expected.lines().collect::<Vec<_>>());
-    store.write(&block(0, &rows(0, 10))).unwrap();
-    store.engine.flush().unwrap();
-    drop(store);
-    assert_eq!(stored(&open(folder.path())).len(), 50);
-    for path in segments(folder.path()).iter().filter(|path| path.to_string_lossy().contains("2024-10-07")) {
-        let inspection = salvage::inspect(&Disk, path, None, &mut drop).unwrap();
-        let fault = inspection.damage.map(|damage| damage.finding(path).what);
-        assert_eq!((fault, inspection.format), (None, Some(1)));
+}
+
+/// Copies the files of a folder and those below it, but for the manifest before the last; gives their new paths.
+fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
+    fs::create_dir_all(to).unwrap();
+    let mut copied = Vec::new();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copied.extend(copy(&entry.path(), &target));
+        } else if entry.file_name() != "manifest.previous" {
+            fs::copy(entry.path(), &target).unwrap();
+            copied.push(target);
+        }
+    }
+    copied
+}
+
+#[test]
+fn what_is_damaged_on_a_full_disk_stays_in_its_place_until_there_is_room() {
+    let second = |folder: &Path| segments(folder).remove(1);
+    for (file, rows_left, shown) in [
+        ("manifest", 20, "a damaged manifest"),
+        ("manifest.previous", 20, "a damaged previous one"),
+        ("listed", 10, "a listed segment that is cut short"),
+        ("stray", 20, "a segment that no manifest names"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        for first in [0, 10] {
+            store.write(&block(first, &rows(first as i64, 10))).unwrap();
+            store.engine.flush().unwrap();
+        }
+        drop(store);
+        let path = match file {
+            "listed" => second(folder.path()),
+            "stray" => second(folder.path()).with_file_name("0123456789abcdef0123.parquet"),
+            name => folder.path().join(name),
+        };
+        let bytes = fs::read(if file == "stray" { second(folder.path()) } else { path.clone() }).unwrap();
+        let damaged = &bytes[..bytes.len() - 9];
+        fs::write(&path, damaged).unwrap();
+
+        let faults = Faults::default();
+        faults.add(Fault { operation: Operation::Create, within: "", after: 0, times: usize::MAX, error: ENOSPC });
+        let store = open_in(&faults.over(disk()), folder.path(), &settings(), KEEP);
+        assert_eq!(stored(&store).len(), rows_left, "{shown}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "{shown} stays");
+        store.write(&block(20, &rows(20, 10))).unwrap();
+        assert!(store.engine.flush().is_err());
+        assert_eq!((stored(&store).len(), quarantined(folder.path())), (rows_left + 10, 0), "{shown}");
+        faults.heal();
+        store.engine.flush().unwrap();
+        assert_eq!(quarantined(folder.path()), 1, "{shown}");
+        let kept = fs::read_dir(folder.path().join("quarantine")).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::read(kept).unwrap(), damaged, "{shown} is kept");
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!((stored(&store).len(), quarantined(folder.path())), (rows_left + 10, 1), "{shown}");
     }
 }

@@ -105,7 +105,7 @@ fn expected(blocks: &[Block], query: &Query) -> Vec<String> {
     for block in blocks {
         let records = block.records();
         let passing = query.filter.matching.select(&records, &BooleanBuffer::new_set(records.len()));
-        for (row, json) in json(&records).into_iter().enumerate() {
+        for (row, json) in json_rows(&records).into_iter().enumerate() {
             let logs = &records.logs;
             let service = logs.services().value(row);
             let filter = &query.filter;
@@ -180,7 +180,7 @@ proptest! {
         }
         for block in &blocks {
             let found = store.get(block.id.first_record()).unwrap().unwrap();
-            prop_assert_eq!(json(&found), json(&block.slice(0, 1).records()));
+            prop_assert_eq!(json_rows(&found), json_rows(&block.slice(0, 1).records()));
         }
     }
 }

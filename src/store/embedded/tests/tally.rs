@@ -17,6 +17,8 @@ struct Watched<G> {
     gather: G,
     looks: usize,
     resets: usize,
+    /// Whether all records are in files, of which no more is read than is needed.
+    on_disk: bool,
 }
 
 impl<G: Gather> Tally for Watched<G> {
@@ -35,7 +37,7 @@ impl<G: Gather> Tally for Watched<G> {
     fn add(&mut self, records: &Records, rows: &BooleanBuffer) -> ControlFlow<()> {
         assert_eq!(records.len(), rows.len());
         let columns = self.columns();
-        if !columns.message {
+        if self.on_disk && !columns.message {
             assert!(records.logs.messages().iter().flatten().all(str::is_empty), "messages were read for nothing");
         }
         self.looks += 1;
@@ -50,7 +52,8 @@ impl<G: Gather> Tally for Watched<G> {
 
 fn watch<G: Gather>(store: &EmbeddedStore, query: &str, gather: G) -> (G::Answer, usize, usize) {
     let filter = Filter::default().and(&parse(query).unwrap());
-    let mut watched = Watched { gather, looks: 0, resets: 0 };
+    let on_disk = store.engine.snapshot().chunks.is_empty();
+    let mut watched = Watched { gather, looks: 0, resets: 0, on_disk };
     store.tally(&filter, &mut watched).unwrap();
     (watched.gather.finish().unwrap(), watched.looks, watched.resets)
 }
@@ -85,8 +88,8 @@ fn what_the_footer_says_is_counted_without_a_look() {
     let store = filled(folder.path());
     for (query, agg, by, looks, rows) in [
         ("", "count", "", 0, 1),
-        ("timestamp>=1970 level>=info", "count,min(timestamp),max(timestamp)", "", 0, 1),
-        ("NOT nothere:*", "count", "service", 1, 3),
+        ("timestamp>=1970-01-01 level>=info", "count,min(timestamp),max(timestamp)", "", 0, 1),
+        ("NOT nothere:*", "count", "service", 0, 3),
         ("", "count", "service", 0, 3),
         ("", "count", "severity,service", 0, 6),
         ("", "count,sum(user.id)", "severity", 1, 2),

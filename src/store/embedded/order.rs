@@ -1,0 +1,157 @@
+//! The order of a segment's rows.
+//!
+//! They are sorted by service, timestamp, id. Then, within each [`RUN_ROWS`] rows of a row group, those of one service
+//! are sorted by the length of their messages. Messages of one length are mostly alike, and so a fifth smaller when they
+//! are compressed side by side; a run covers as short a time as it would without.
+
+use std::collections::HashMap;
+
+use sluice_model::RecordId;
+
+use super::segment::ARRANGED_SINCE;
+use crate::batch::Records;
+
+/// How many rows of a row group are arranged by themselves: about a page.
+pub(super) const RUN_ROWS: usize = 8 << 10;
+
+/// Where a row stands: in which of some parts, and in which row of it.
+pub(super) type Place = (usize, usize);
+
+/// The rows at `places` of `parts`, by service, timestamp, id.
+pub(super) fn sort(parts: &[Records], places: impl IntoIterator<Item = Place>) -> Vec<Place> {
+    let mut by_service: HashMap<&str, Vec<(i64, Place)>> = HashMap::new();
+    for (part, row) in places {
+        let Some(records) = parts.get(part) else { continue };
+        let timestamp = records.logs.timestamps().get(row).copied().unwrap_or_default();
+        by_service.entry(records.logs.services().value(row)).or_default().push((timestamp, (part, row)));
+    }
+    let mut services: Vec<(&str, Vec<(i64, Place)>)> = by_service.into_iter().collect();
+    services.sort_unstable_by_key(|(service, _)| *service);
+    let mut sorted = Vec::with_capacity(services.iter().map(|(_, rows)| rows.len()).sum());
+    for (_, mut rows) in services {
+        // Within a service records arrive almost in order, which this sort makes use of.
+        rows.sort_by(|(time, place), (other_time, other)| {
+            time.cmp(other_time).then_with(|| id(parts, *place).cmp(&id(parts, *other)))
+        });
+        sorted.extend(rows.into_iter().map(|(_, place)| place));
+    }
+    sorted
+}
+
+/// Every row of the parts, as it stands.
+pub(super) fn all(parts: &[Records]) -> impl Iterator<Item = Place> {
+    parts.iter().enumerate().flat_map(|(part, records)| (0..records.len()).map(move |row| (part, row)))
+}
+
+/// Arranges sorted rows, which begin with those of a row group, run by run.
+pub(super) fn arrange(parts: &[Records], sorted: &mut [Place]) {
+    let service = |place: &Place| parts.get(place.0).map(|part| part.logs.services().value(place.1));
+    let length = |place: &Place| parts.get(place.0).map(|part| part.logs.messages().value_length(place.1));
+    for run in sorted.chunks_mut(RUN_ROWS) {
+        for alike in run.chunk_by_mut(|place, next| service(place) == service(next)) {
+            // It keeps the order of those that are equal.
+            alike.sort_by_cached_key(length);
+        }
+    }
+}
+
+fn id(parts: &[Records], place: Place) -> Option<RecordId> {
+    parts.get(place.0).map(|part| part.id(place.1))
+}
+
+/// Whether the row groups of a segment stand as they should.
+pub(super) struct OrderCheck {
+    /// Whether their runs are arranged.
+    arranged: bool,
+    /// The last record so far, by the order without arrangement.
+    last: Option<(String, i64, RecordId)>,
+}
+
+impl OrderCheck {
+    /// For a segment of `format`.
+    pub(super) fn new(format: u32) -> OrderCheck {
+        OrderCheck { arranged: format >= ARRANGED_SINCE, last: None }
+    }
+
+    /// Whether the next row group stands as it should.
+    pub(super) fn passes(&mut self, group: &Records) -> bool {
+        let parts = std::slice::from_ref(group);
+        let mut places: Vec<Place> = all(parts).collect();
+        let mut right = true;
+        if self.arranged {
+            let stood = places.clone();
+            places = places.chunks(RUN_ROWS).flat_map(|run| sort(parts, run.iter().copied())).collect();
+            let mut arranged = places.clone();
+            arrange(parts, &mut arranged);
+            right = arranged == stood;
+        }
+        places.into_iter().fold(right, |right, (_, row)| self.follows(group, row) && right)
+    }
+
+    /// Whether a record comes after the last one, whose place it takes.
+    fn follows(&mut self, group: &Records, row: usize) -> bool {
+        let (timestamp, id) = group.position(row);
+        let (service, nanos) = (group.logs.services().value(row), timestamp.as_nanos());
+        match &mut self.last {
+            Some((last, last_nanos, last_id)) => {
+                let follows = (last.as_str(), *last_nanos, *last_id) < (service, nanos, id);
+                if last != service {
+                    service.clone_into(last);
+                }
+                (*last_nanos, *last_id) = (nanos, id);
+                follows
+            }
+            none => {
+                *none = Some((service.to_owned(), nanos, id));
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::testing::{block, row};
+
+    fn parts() -> Vec<Records> {
+        let first = [row(9, "b", "long message"), row(3, "a", "middle"), row(1, "b", "short")];
+        let second = [row(2, "a", "longest message"), row(3, "a", "a"), row(2, "b", "short")];
+        vec![block(10, &first).records(), block(0, &second).records()]
+    }
+
+    #[test]
+    fn rows_stand_by_service_time_and_id_and_alike_ones_side_by_side() {
+        let parts = Records::unify(&parts()).unwrap();
+        let mut places = sort(&parts, all(&parts));
+        assert_eq!(places, [(1, 0), (1, 1), (0, 1), (0, 2), (1, 2), (0, 0)]);
+        arrange(&parts, &mut places);
+        assert_eq!(places, [(1, 1), (0, 1), (1, 0), (0, 2), (1, 2), (0, 0)]);
+        let group = Records::gather(&parts, &places).unwrap();
+        assert!(OrderCheck::new(ARRANGED_SINCE).passes(&group));
+        assert!(!OrderCheck::new(ARRANGED_SINCE - 1).passes(&group));
+    }
+
+    #[test]
+    fn a_row_out_of_place_is_noticed() {
+        let parts = Records::unify(&parts()).unwrap();
+        let sorted = sort(&parts, all(&parts));
+        let mut arranged = sorted.clone();
+        arrange(&parts, &mut arranged);
+        for (format, right) in [(ARRANGED_SINCE - 1, sorted), (ARRANGED_SINCE, arranged)] {
+            let passes = |places: &[Place]| {
+                let group = Records::gather(&parts, places).unwrap();
+                // Also when the groups are as small as can be.
+                let mut check = OrderCheck::new(format);
+                let whole = OrderCheck::new(format).passes(&group);
+                whole && check.passes(&group.slice(0, 3)) == check.passes(&group.slice(3, 3))
+            };
+            assert!(passes(&right));
+            for row in 1..right.len() {
+                let mut wrong = right.clone();
+                wrong.swap(row - 1, row);
+                assert!(!passes(&wrong), "rows {} and {row} of format {format}", row - 1);
+            }
+        }
+    }
+}
