@@ -33,7 +33,7 @@ fn figures_are_a_table_a_chart_or_lines() {
     let chart = stdout(&stats(&["--step", "1s", "--format", "pretty", "--tz", "Europe/Berlin"]));
     let rows: Vec<&str> = chart.lines().collect();
     assert_eq!(rows.len(), 5, "{chart}");
-    assert!(rows[1].starts_with("2024-10-08 09:00:00  ████") && rows[1].ends_with("█  1000"), "{chart}");
+    assert!(rows[1].starts_with("2024-10-08 09:00:00  ████") && rows[1].ends_with("█   1000"), "{chart}");
     assert!(rows[4].starts_with("2024-10-08 09:00:03  ▏ ") && rows[4].ends_with(" 1"), "{chart}");
 }
 
