@@ -22,7 +22,7 @@ fn figures_are_a_table_a_chart_or_lines() {
     let table = stdout(&stats(&["--by", "severity", "--agg", "count,max(number)", "--format", "pretty"]));
     assert_eq!(
         table,
-        "severity  count  max(number)\nINFO       1001         3000\nERROR      1000         2999\nWARN       1000         2998\n"
+        "severity  count  max(number)\nINFO       1001         3000\nWARN       1000         2998\nERROR      1000         2999\n"
     );
     let lines = stdout(&stats(&["--by", "severity"]));
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
@@ -33,7 +33,7 @@ fn figures_are_a_table_a_chart_or_lines() {
     let chart = stdout(&stats(&["--step", "1s", "--format", "pretty", "--tz", "Europe/Berlin"]));
     let rows: Vec<&str> = chart.lines().collect();
     assert_eq!(rows.len(), 5, "{chart}");
-    assert!(rows[1].starts_with("2024-10-08 09:00:00  ████") && rows[1].ends_with("█  1000"), "{chart}");
+    assert!(rows[1].starts_with("2024-10-08 09:00:00  ████") && rows[1].ends_with("█   1000"), "{chart}");
     assert!(rows[4].starts_with("2024-10-08 09:00:03  ▏ ") && rows[4].ends_with(" 1"), "{chart}");
 }
 

@@ -159,7 +159,8 @@ pub fn command(data_dir: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SLUICE_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).stdin(Stdio::null());
+    // As a variable: a test that needs a certain port gives it as a flag, which wins.
+    command.env("SLUICE_LISTEN", "127.0.0.1:0").arg("--data-dir").arg(data_dir).stdin(Stdio::null());
     command
 }
 

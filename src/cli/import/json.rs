@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn objects_are_cut_out_of_arrays_and_rows() {
-        let one = (1, "{\"a\":[1,{\"b\":\"}\\\"\"}]}".to_owned());
-        assert_eq!(values("[{\"a\":[1,{\"b\":\"}\\\"\"}]}]"), [one.clone()]);
-        assert_eq!(values("{\"a\":[1,{\"b\":\"}\\\"\"}]}\n{\n}\n"), [one, (2, "{\n}".to_owned())]);
+        let one = || (1, "{\"a\":[1,{\"b\":\"}\\\"\"}]}".to_owned());
+        assert_eq!(values("[{\"a\":[1,{\"b\":\"}\\\"\"}]}]"), [one()]);
+        assert_eq!(values("{\"a\":[1,{\"b\":\"}\\\"\"}]}\n{\n}\n"), [one(), (2, "{\n}".to_owned())]);
         let strays =
             [(1, "{}".to_owned()), (2, "what, is\n".to_owned()), (3, "{}".to_owned()), (3, "{\"half".to_owned())];
         assert_eq!(values("[{},\n what, is\n{},{\"half"), strays);

@@ -89,12 +89,12 @@ impl<'a> Reader<'a> {
             if self.raw.trim_ascii().is_empty() && !cut {
                 continue;
             }
-            let json = if cut { Err(format!("longer than {LINE_BYTES_MAX} bytes")) } else { self.to_json() };
+            let json = if cut { Err(format!("longer than {LINE_BYTES_MAX} bytes")) } else { self.convert() };
             return Ok(Some(Item { line, raw: std::mem::take(&mut self.raw), json }));
         }
     }
 
-    fn to_json(&mut self) -> Result<Vec<u8>, String> {
+    fn convert(&mut self) -> Result<Vec<u8>, String> {
         let service = self.options.service;
         match &mut self.cut {
             Cut::Lines(_) | Cut::Values(_) => json::record(&self.raw, service),

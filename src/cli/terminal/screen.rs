@@ -10,15 +10,18 @@ use std::sync::atomic::AtomicBool;
 use clap::ValueEnum;
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
+use unicode_width::UnicodeWidthStr;
 
 use super::{Look, Zone};
 
-/// The pager where `$PAGER` says nothing: it ends at once if all fits the screen, and lets colours through.
+/// The pager where `$PAGER` says nothing: it ends at once if all fits the screen, lets colours through, and leaves what it
+/// has shown.
 const PAGER: &str = "less";
 const PAGER_FLAGS: &str = "-FRX";
 
 const BUFFER_BYTES: usize = 64 << 10;
 const WIDTH_DEFAULT: usize = 80;
+const HEIGHT_DEFAULT: usize = 24;
 
 /// When colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -54,9 +57,10 @@ pub(in crate::cli) struct Screen {
 
 enum Sink {
     Plain(BufWriter<Stdout>),
-    /// A pager starts with the first byte: nothing to see, or an error, needs none.
+    /// A pager starts when there is more than fits the terminal: what fits, or an error, needs none.
     Waiting {
         at_end: bool,
+        held: Vec<u8>,
     },
     Paged(Pager),
 }
@@ -74,21 +78,47 @@ impl Screen {
         let color = wants_color(wish.color, is_terminal, |name| env::var_os(name));
         let unicode = speaks_unicode(|name| env::var_os(name));
         let look = Look { color, unicode, width: width(), zone: wish.zone };
-        let sink = if is_terminal && wish.pager { Sink::Waiting { at_end: wish.at_end } } else { Sink::plain() };
+        let sink = if is_terminal && wish.pager {
+            Sink::Waiting { at_end: wish.at_end, held: Vec::new() }
+        } else {
+            Sink::plain()
+        };
         Screen { sink, look, is_terminal }
     }
 
     /// Writes what is left, and waits until the reader has closed the pager.
     pub(in crate::cli) fn finish(mut self) -> io::Result<()> {
+        self.release()?;
         self.flush()
+    }
+
+    /// Writes what has waited for a pager that is not needed.
+    fn release(&mut self) -> io::Result<()> {
+        let Sink::Waiting { held, .. } = &mut self.sink else { return Ok(()) };
+        let held = std::mem::take(held);
+        self.sink = Sink::plain();
+        self.write_all(&held)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // After an error, what came before it is still worth seeing.
+        let _ = self.release();
     }
 }
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Sink::Waiting { at_end } = self.sink {
+        if let Sink::Waiting { at_end, held } = &mut self.sink {
+            held.extend_from_slice(bytes);
+            if rows(held, self.look.width) < size().1 {
+                return Ok(bytes.len());
+            }
+            let (at_end, held) = (*at_end, std::mem::take(held));
             // Without a pager, all goes to the terminal as it is.
             self.sink = Pager::start(at_end).map_or_else(Sink::plain, Sink::Paged);
+            return self.write_all(&held).map(|()| bytes.len());
         }
         match &mut self.sink {
             Sink::Plain(out) => out.write(bytes),
@@ -163,8 +193,27 @@ fn speaks_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
 
 fn width() -> usize {
     let told = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    told.or_else(asked).filter(|width| *width > 0).unwrap_or(WIDTH_DEFAULT)
+    told.filter(|width| *width > 0).unwrap_or_else(|| size().0)
+}
+
+/// The columns and rows of the terminal.
+fn size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let or = |told: Option<u16>, default| told.filter(|told| *told > 0).map_or(default, usize::from);
+    (or(size.map(|size| size.ws_col), WIDTH_DEFAULT), or(size.map(|size| size.ws_row), HEIGHT_DEFAULT))
+}
+
+/// How many rows of a terminal a text takes.
+fn rows(text: &[u8], width: usize) -> usize {
+    let text = String::from_utf8_lossy(text);
+    text.lines().map(|line| visible_width(line).div_ceil(width.max(1)).max(1)).sum()
+}
+
+/// The columns that a line takes: colours take none.
+fn visible_width(line: &str) -> usize {
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap_or_default().width();
+    first + parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text).width()).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -190,6 +239,20 @@ mod tests {
             (Never, true, &[("CLICOLOR_FORCE", "1")][..], false),
         ] {
             assert_eq!(wants_color(choice, terminal, variables(set)), expected, "{choice:?} {terminal} {set:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_counted_as_a_terminal_breaks_them() {
+        for (text, expected) in [
+            ("", 0),
+            ("a\n", 1),
+            ("0123456789\n\n", 2),
+            ("0123456789a\n", 2),
+            ("\x1b[31m0123456789\x1b[0m\n", 1),
+            ("漢字漢字漢字\n", 2),
+        ] {
+            assert_eq!(rows(text.as_bytes(), 10), expected, "{text:?}");
         }
     }
 
