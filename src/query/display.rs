@@ -15,6 +15,9 @@ pub(super) const FIXED_FIELDS: [&str; 7] = ["timestamp", "level", "severity", "s
 /// What an attribute's name may begin with in a query.
 pub(super) const ATTRIBUTES: &str = "attributes.";
 
+/// What a word behind a field's `:` does not begin with, because a comparison is what was meant.
+pub(super) const COMPARING: [char; 5] = ['<', '>', '=', '~', '!'];
+
 /// Writes the query so that it parses to the same tree.
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -112,12 +115,17 @@ fn is_plain_name(name: &str) -> bool {
 /// Whether a needle means the same without the name of its field, the message's.
 fn is_plain(needle: &Needle) -> bool {
     match needle {
-        // `message://` would be no field, and the part of a path is read as one without it.
-        Needle::Term(term) if term.text().starts_with("//") && !term.edges().open_start => true,
+        // `message://` would be no field, and `message:~` is refused; without it both are read as the parts they are.
+        Needle::Term(term) if !term.edges().open_start && is_no_value(term.text()) => true,
         Needle::Term(term) => !is_part(term) || is_plain_text(term.text()),
         Needle::Fuzzy(_) => true,
         Needle::Pattern(pattern) => !pattern.is_exact_case(),
     }
+}
+
+/// Whether a text cannot stand without quotes behind a field's name and its `:`.
+fn is_no_value(text: &str) -> bool {
+    text.starts_with("//") || text.starts_with(COMPARING)
 }
 
 fn is_part(term: &Term) -> bool {

@@ -56,6 +56,7 @@ fn no_service_or_question_adds_to_a_head() {
         "link",
         "sluice-hint",
         "sluice-incomplete",
+        "sluice-next-cursor",
         "transfer-encoding",
         "vary",
     ];

@@ -3,7 +3,7 @@
 use sluice_model::{RecordId, Severity, Timestamp};
 
 use super::{ParseError, Parser};
-use crate::query::display::ATTRIBUTES;
+use crate::query::display::{ATTRIBUTES, COMPARING};
 use crate::query::explain::{self, Explanation, shown};
 use crate::query::expr::{Comparison, Condition, Expr, Field, Needle, Test};
 use crate::query::lexer::{Kind, Lexeme, Operator};
@@ -131,7 +131,7 @@ impl<'a> Parser<'a> {
                 _ => Expr::All,
             });
         }
-        if value.source.starts_with(['<', '>', '=', '~', '!']) {
+        if value.source.starts_with(COMPARING) {
             let (name, source) = (shown(name), shown(value.source));
             let hint = format!("write {name}{source}, or {name}:\"{source}\"");
             return Err(self.refuse(&value, ("`:` is followed by a word".to_owned(), hint)));
