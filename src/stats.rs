@@ -1,6 +1,6 @@
 //! Counting, grouping and cataloguing: what is answered of many records at once, and in no order.
 //!
-//! An [`Aggregation`] says what is asked: aggregates ([`parse`] reads them), fields to group by, a [`Step`] of time. Its
+//! An [`Aggregation`] says what is asked: aggregates ([`parse_aggregates`] reads them), fields to group by, a [`Step`] of time. Its
 //! [`Aggregator`] takes the matches of a filter batch by batch, or as counts where a store knows them without a look,
 //! and makes a [`Table`]. The [`Catalogue`] takes them in the same way, and says which fields there are. Both are
 //! [`Tally`]s: what a store gives its matches to.
