@@ -12,7 +12,7 @@ use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::dev::{Extensions, ServiceRequest};
@@ -154,5 +154,32 @@ mod tests {
         });
         assert_eq!(outcome.await.unwrap(), Ok(()));
         handle.stop(false).await;
+    }
+}
+
+/// Sees that an answer is read: how long its client has taken for what it was given last.
+pub(super) struct Pace {
+    limit: Duration,
+    given: Option<Instant>,
+}
+
+impl Pace {
+    /// For a client that may take `limit` each time.
+    pub fn new(limit: Duration) -> Pace {
+        Pace { limit, given: None }
+    }
+
+    /// Notes that the connection is given something.
+    pub fn gave(&mut self) {
+        self.given = Some(Instant::now());
+    }
+
+    /// To be called when the connection asks for more.
+    ///
+    /// # Errors
+    /// How long it has taken, if that is past the limit.
+    pub fn check(&self) -> Result<(), Duration> {
+        let waited = self.given.map(|given| given.elapsed()).unwrap_or_default();
+        if waited > self.limit { Err(waited) } else { Ok(()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use log::warn;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::encode::{Format, TableError, TableWriter};
+use super::stall::Pace;
 use super::windows::{Windows, lost_thread};
 use crate::batch::Records;
 use crate::error::{Problem, ProblemKind};
@@ -126,8 +127,7 @@ pub(super) async fn answer(
         encoder: Some(encoder),
         found: VecDeque::new(),
         chunk: Bytes::from(head),
-        stall_timeout,
-        given: None,
+        pace: Pace::new(stall_timeout),
         _place: place,
     };
     let first = feed.windows.next().await?;
@@ -152,9 +152,7 @@ struct Feed {
     found: VecDeque<Records>,
     /// What is encoded and not yet given to the connection.
     chunk: Bytes,
-    stall_timeout: Duration,
-    /// When the connection was last given something.
-    given: Option<Instant>,
+    pace: Pace,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -163,7 +161,7 @@ impl Feed {
     async fn next(mut self) -> Result<Option<(Bytes, Feed)>, StreamError> {
         match self.advance().await {
             Ok(Some(chunk)) => {
-                self.given = Some(Instant::now());
+                self.pace.gave();
                 Ok(Some((chunk, self)))
             }
             Ok(None) => Ok(None),
@@ -175,10 +173,7 @@ impl Feed {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, StreamError> {
-        let stalled = self.given.map(|given| given.elapsed()).filter(|waited| *waited > self.stall_timeout);
-        if let Some(waited) = stalled {
-            return Err(StreamError::Stalled(waited));
-        }
+        self.pace.check().map_err(StreamError::Stalled)?;
         while self.chunk.is_empty() && self.encoder.is_some() {
             if self.found.is_empty() {
                 self.found.extend(self.windows.next().await?.into_iter().flatten());

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::database::{Database, DatabaseError, HEAD};
 use crate::api::encode::Field;
+use crate::api::stall::Pace;
 use crate::api::windows::{Windows, lost_thread};
 use crate::batch::Records;
 use crate::error::{Problem, ProblemKind};
@@ -95,7 +96,7 @@ pub(super) async fn answer(
         Ok(part) => Some(part.unwrap_or_else(|| Err(lost_thread().into()))?),
         Err(_) => None,
     };
-    let body = Body { parts, next, signs: Signs::new(), stall_timeout, given: None, _work: work };
+    let body = Body { parts, next, signs: Signs::new(), pace: Pace::new(stall_timeout), _work: work };
     Ok(response.streaming(try_unfold(body, Body::next)))
 }
 
@@ -177,9 +178,7 @@ struct Body {
     /// What came before the status.
     next: Option<Option<Bytes>>,
     signs: Signs,
-    stall_timeout: Duration,
-    /// When the connection was last given something.
-    given: Option<Instant>,
+    pace: Pace,
     _work: Work,
 }
 
@@ -188,7 +187,7 @@ impl Body {
     async fn next(mut self) -> Result<Option<(Bytes, Body)>, SqliteError> {
         match self.advance().await {
             Ok(Some(chunk)) => {
-                self.given = Some(Instant::now());
+                self.pace.gave();
                 Ok(Some((chunk, self)))
             }
             Ok(None) => Ok(None),
@@ -200,10 +199,7 @@ impl Body {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, SqliteError> {
-        let stalled = self.given.map(|given| given.elapsed()).filter(|waited| *waited > self.stall_timeout);
-        if let Some(waited) = stalled {
-            return Err(SqliteError::Stalled(waited));
-        }
+        self.pace.check().map_err(SqliteError::Stalled)?;
         let part = match self.next.take() {
             Some(part) => part,
             None => tokio::select! {
