@@ -41,6 +41,7 @@ mod expr;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod fuzzy;
+mod letters;
 mod lexer;
 mod literal;
 mod number;

@@ -286,4 +286,21 @@ impl Needle {
             Needle::Fuzzy(_) | Needle::Pattern(_) => &[],
         }
     }
+
+    /// The folded token that a text has just when it has the needle, if that is all there is to it.
+    pub fn one_token(&self) -> Option<&str> {
+        match self {
+            Needle::Term(term) => term.one_token(),
+            Needle::Fuzzy(_) | Needle::Pattern(_) => None,
+        }
+    }
+
+    /// Folded ASCII letters that every text with the needle has, each of these side by side.
+    pub fn letters(&self) -> &[String] {
+        match self {
+            Needle::Term(term) => term.letters(),
+            Needle::Fuzzy(_) => &[],
+            Needle::Pattern(pattern) => pattern.letters(),
+        }
+    }
 }

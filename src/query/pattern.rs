@@ -4,6 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use regex::{Regex, RegexBuilder};
 
+use super::letters;
+
 /// How large a compiled expression may be, in bytes.
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
 /// How deep an expression may be nested.
@@ -14,6 +16,8 @@ pub const REGEX_DEPTH_MAX: u32 = 50;
 pub struct Pattern {
     source: String,
     exact_case: bool,
+    /// Folded ASCII letters that every match has side by side.
+    letters: Vec<String>,
     regex: Regex,
 }
 
@@ -30,7 +34,9 @@ impl Pattern {
             .nest_limit(REGEX_DEPTH_MAX)
             .build();
         match regex {
-            Ok(regex) => Ok(Pattern { source: source.to_owned(), exact_case, regex }),
+            Ok(regex) => {
+                Ok(Pattern { source: source.to_owned(), exact_case, letters: letters::of_regex(source), regex })
+            }
             Err(regex::Error::CompiledTooBig(bytes)) => Err(format!("it takes more than {bytes} bytes")),
             // The last line says what is wrong; those before show where.
             Err(error) => {
@@ -49,6 +55,11 @@ impl Pattern {
     /// Whether the case counts.
     pub fn is_exact_case(&self) -> bool {
         self.exact_case
+    }
+
+    /// Folded ASCII letters that every text with a match has, each of these side by side.
+    pub fn letters(&self) -> &[String] {
+        &self.letters
     }
 
     /// Whether it occurs in `text`.

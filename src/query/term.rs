@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::letters;
 use super::token::{FOLDS_TO_ASCII, fold, for_each_span, for_each_token, is_caseless, is_run};
 
 /// A word or phrase that is searched for.
@@ -21,6 +22,8 @@ pub struct Term {
     tokens: Vec<String>,
     /// Those of them that are tokens of every match too.
     whole: Range<usize>,
+    /// The folded ASCII letters of the text that stand side by side.
+    letters: Vec<String>,
     search: Search,
 }
 
@@ -74,7 +77,8 @@ impl Term {
             None if text.chars().all(is_caseless) => Search::Bytes,
             None => Search::Walk,
         };
-        Term { text, exact_case: false, edges, tokens, whole, search }
+        let letters = letters::runs(&text).collect();
+        Term { text, exact_case: false, edges, tokens, whole, letters, search }
     }
 
     /// The term for `text` in just this case.
@@ -82,7 +86,8 @@ impl Term {
         let tokens = tokens(text);
         let whole = 0..tokens.len();
         let edges = Edges::default();
-        Term { text: text.to_owned(), exact_case: true, edges, tokens, whole, search: Search::Bytes }
+        let letters = letters::runs(text).collect();
+        Term { text: text.to_owned(), exact_case: true, edges, tokens, whole, letters, search: Search::Bytes }
     }
 
     /// The text, folded unless the case counts.
@@ -103,6 +108,17 @@ impl Term {
     /// The folded tokens that every message with this term has; none, if the term is plain text.
     pub fn tokens(&self) -> &[String] {
         self.tokens.get(self.whole.clone()).unwrap_or_default()
+    }
+
+    /// The folded token that a message has just when it has this term, if the term is nothing else.
+    pub fn one_token(&self) -> Option<&str> {
+        let [token] = self.tokens() else { return None };
+        (!self.exact_case && *token == self.text).then_some(token)
+    }
+
+    /// Folded ASCII letters that every message with this term has, each of these side by side.
+    pub fn letters(&self) -> &[String] {
+        &self.letters
     }
 
     /// Whether the term has any token; else it is plain text.

@@ -40,50 +40,6 @@ pub fn for_each_token(text: &str, scratch: &mut String, mut each: impl FnMut(&st
     });
 }
 
-/// Calls back with the tokens of one text after the other, but for those that stood at the same place in the text before:
-/// for whoever gathers what tokens there are, of texts that are much alike.
-#[derive(Default)]
-pub struct NewTokens {
-    folded: String,
-    before: String,
-    /// Whether the text before can be compared with: in an escape sequence no token begins, whatever it looks like.
-    comparable: bool,
-}
-
-impl NewTokens {
-    /// Calls `each` with those tokens of `text`, folded, in order.
-    pub fn of(&mut self, text: &str, mut each: impl FnMut(&str)) {
-        std::mem::swap(&mut self.folded, &mut self.before);
-        let (folded, before) = (&mut self.folded, self.before.as_bytes());
-        folded.clear();
-        folded.push_str(text);
-        folded.make_ascii_lowercase();
-        let comparable = self.comparable;
-        for_each_span(text, |span, ascii| {
-            if !ascii {
-                folded.truncate(text.len());
-                folded.extend(text.get(span).unwrap_or_default().chars().map(fold));
-                each(folded.get(text.len()..).unwrap_or_default());
-            } else if let Some(token) = folded.get(span.clone())
-                && !(comparable && is_token(before, span, token))
-            {
-                each(token);
-            }
-        });
-        folded.truncate(text.len());
-        self.comparable = memchr::memchr(ESCAPE, text.as_bytes()).is_none();
-    }
-}
-
-/// Whether the ASCII `token` is one at `span` of `folded`, in which no escape sequence is.
-fn is_token(folded: &[u8], span: Range<usize>, token: &str) -> bool {
-    let ends = |byte: Option<&u8>| byte.is_none_or(|byte| byte.is_ascii() && !is_ascii_run(*byte));
-    let (start, end) = (span.start, span.end);
-    folded.get(span) == Some(token.as_bytes())
-        && ends(folded.get(end))
-        && ends(start.checked_sub(1).and_then(|before| folded.get(before)))
-}
-
 /// Calls `each` with the place in `text` of every token, in order, and whether the token is all ASCII.
 pub(super) fn for_each_span(text: &str, mut each: impl FnMut(Range<usize>, bool)) {
     let bytes = text.as_bytes();
@@ -152,7 +108,8 @@ fn run_end(text: &str, at: usize) -> (usize, bool) {
     (end, ascii)
 }
 
-const fn is_ascii_run(byte: u8) -> bool {
+/// Whether an ASCII byte goes on with a token.
+pub const fn is_ascii_run(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
@@ -288,8 +245,6 @@ fn only(mut chars: impl Iterator<Item = char>) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -358,20 +313,6 @@ mod tests {
         fn tokens_are_their_own_tokens(text in "[a-zA-Z0-9_ .é日ーไΣſ\u{1b}\\[\\];m\u{7}\u{301}]{0,40}") {
             for token in tokens(&text) {
                 prop_assert_eq!(tokens(&token), vec![token]);
-            }
-        }
-
-        #[test]
-        fn new_tokens_leave_out_only_what_was_there(
-            texts in prop::collection::vec("[aB1_ .é日ſ\u{1b}\\[m\u{7}]{0,12}", 0..6),
-        ) {
-            let (mut new, mut found, mut all) = (NewTokens::default(), HashSet::new(), HashSet::new());
-            for text in &texts {
-                new.of(text, |token| {
-                    found.insert(token.to_owned());
-                });
-                all.extend(tokens(text));
-                prop_assert_eq!(&found, &all);
             }
         }
 

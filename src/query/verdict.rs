@@ -4,7 +4,7 @@ use super::expr::{Condition, Expr, Field, Needle, Test};
 use super::literal::Literal;
 use super::{Filter, SeveritySet, Term, TimeRange};
 
-/// What is known of some records without a look at them. Each method may say yes where it is not known.
+/// What is known of some records without a look at them. Each method may say yes where it is not known, but for the last.
 pub trait Summary {
     /// The times that occur lie within this range.
     fn times(&self) -> TimeRange;
@@ -16,6 +16,16 @@ pub trait Summary {
     fn may_have_attribute(&self, name: &str) -> bool;
     /// Whether any message may have all of these folded tokens.
     fn may_have_tokens(&self, tokens: &[String]) -> bool;
+
+    /// Whether any message may have these folded ASCII letters side by side.
+    fn may_have_letters(&self, _letters: &str) -> bool {
+        true
+    }
+
+    /// Whether every message has this folded token; no, where that is not known.
+    fn has_token(&self, _token: &str) -> bool {
+        false
+    }
 }
 
 /// How many of some records pass.
@@ -103,7 +113,7 @@ impl Condition {
             },
             Condition::Id(..) => Verdict::Maybe,
             Condition::Severity(set) => among(summary.severities(), *set),
-            Condition::Field(Field::Message, Test::Contains(needle)) => may_have_needle(summary, needle),
+            Condition::Field(Field::Message, Test::Contains(needle)) => has_needle(summary, needle),
             Condition::Field(Field::Message, Test::OneOf(texts)) => {
                 let may_be =
                     |text: &Literal| !text.is_one_text() || summary.may_have_tokens(Term::new(text.text()).tokens());
@@ -119,8 +129,12 @@ impl Condition {
     }
 }
 
-fn may_have_needle(summary: &dyn Summary, needle: &Needle) -> Verdict {
-    Verdict::never_unless(needle.tokens().is_empty() || summary.may_have_tokens(needle.tokens()))
+fn has_needle(summary: &dyn Summary, needle: &Needle) -> Verdict {
+    if needle.one_token().is_some_and(|token| summary.has_token(token)) {
+        return Verdict::Always;
+    }
+    let tokens = needle.tokens().is_empty() || summary.may_have_tokens(needle.tokens());
+    Verdict::never_unless(tokens && needle.letters().iter().all(|letters| summary.may_have_letters(letters)))
 }
 
 /// Whether times that lie in `known` lie in `wanted`.

@@ -34,7 +34,9 @@ mod salvage;
 mod seal;
 mod search;
 mod segment;
+mod step;
 mod tally;
+mod templates;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -104,8 +104,10 @@ impl Visited {
 pub struct StepTrace {
     /// Its name.
     pub step: &'static str,
-    /// How many records it looked at.
+    /// How many records came to it.
     pub rows: u64,
+    /// How many of them it had to read: what is known of the others is enough.
+    pub read: u64,
     /// How many of them passed.
     pub passed: u64,
 }

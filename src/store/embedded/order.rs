@@ -1,14 +1,15 @@
 //! The order of a segment's rows.
 //!
 //! They are sorted by service, timestamp, id. Then, within each [`RUN_ROWS`] rows of a row group, those of one service
-//! are sorted by the length of their messages. Messages of one length are mostly alike, and so a fifth smaller when they
-//! are compressed side by side; a run covers as short a time as it would without.
+//! are sorted by the template of their messages ([`super::templates`]), and by their length. Messages of one template and
+//! length are mostly alike, and so a fifth smaller when they are compressed side by side; a run covers as short a time as
+//! it would without.
 
 use std::collections::HashMap;
 
 use sluice_model::RecordId;
 
-use super::segment::ARRANGED_SINCE;
+use super::segment::{ARRANGED_SINCE, TEMPLATES_SINCE};
 use crate::batch::Records;
 
 /// How many rows of a row group are arranged by themselves: about a page.
@@ -43,14 +44,25 @@ pub(super) fn all(parts: &[Records]) -> impl Iterator<Item = Place> {
     parts.iter().enumerate().flat_map(|(part, records)| (0..records.len()).map(move |row| (part, row)))
 }
 
-/// Arranges sorted rows, which begin with those of a row group, run by run.
-pub(super) fn arrange(parts: &[Records], sorted: &mut [Place]) {
-    let service = |place: &Place| parts.get(place.0).map(|part| part.logs.services().value(place.1));
-    let length = |place: &Place| parts.get(place.0).map(|part| part.logs.messages().value_length(place.1));
-    for run in sorted.chunks_mut(RUN_ROWS) {
-        for alike in run.chunk_by_mut(|place, next| service(place) == service(next)) {
+/// Arranges sorted rows, which begin with those of a row group, run by run: by their template, then by the length of
+/// their messages. Of each row `templates` has its template, and is arranged with them.
+pub(super) fn arrange(parts: &[Records], sorted: &mut [Place], templates: &mut [u32]) {
+    let part = |place: &Place| parts.get(place.0);
+    let length = |place: &Place| part(place).map_or(0, |part| part.logs.messages().value_length(place.1));
+    let service = |place: &Place| part(place).map(|part| part.logs.services().value(place.1));
+    let mut alike = Vec::new();
+    for (run, templates) in sorted.chunks_mut(RUN_ROWS).zip(templates.chunks_mut(RUN_ROWS)) {
+        let mut templates = templates;
+        for run in run.chunk_by_mut(|place, next| service(place) == service(next)) {
+            let (own, rest) = templates.split_at_mut(run.len().min(templates.len()));
+            templates = rest;
+            alike.clear();
+            alike.extend(run.iter().zip(&*own).map(|(place, template)| (*template, length(place), *place)));
             // It keeps the order of those that are equal.
-            alike.sort_by_cached_key(length);
+            alike.sort_by_key(|(template, length, _)| (*template, *length));
+            for ((place, template), (new_template, _, new_place)) in run.iter_mut().zip(own).zip(&alike) {
+                (*place, *template) = (*new_place, *new_template);
+            }
         }
     }
 }
@@ -61,8 +73,9 @@ fn id(parts: &[Records], place: Place) -> Option<RecordId> {
 
 /// Whether the row groups of a segment stand as they should.
 pub(super) struct OrderCheck {
-    /// Whether their runs are arranged.
+    /// Whether their runs are arranged, and by template too.
     arranged: bool,
+    has_templates: bool,
     /// The last record so far, by the order without arrangement.
     last: Option<(String, i64, RecordId)>,
 }
@@ -70,11 +83,11 @@ pub(super) struct OrderCheck {
 impl OrderCheck {
     /// For a segment of `format`.
     pub(super) fn new(format: u32) -> OrderCheck {
-        OrderCheck { arranged: format >= ARRANGED_SINCE, last: None }
+        OrderCheck { arranged: format >= ARRANGED_SINCE, has_templates: format >= TEMPLATES_SINCE, last: None }
     }
 
-    /// Whether the next row group stands as it should.
-    pub(super) fn passes(&mut self, group: &Records) -> bool {
+    /// Whether the next row group, whose rows have these templates, stands as it should.
+    pub(super) fn passes(&mut self, group: &Records, templates: &[u32]) -> bool {
         let parts = std::slice::from_ref(group);
         let mut places: Vec<Place> = all(parts).collect();
         let mut right = true;
@@ -82,7 +95,9 @@ impl OrderCheck {
             let stood = places.clone();
             places = places.chunks(RUN_ROWS).flat_map(|run| sort(parts, run.iter().copied())).collect();
             let mut arranged = places.clone();
-            arrange(parts, &mut arranged);
+            let template = |(_, row): &Place| templates.get(*row).copied().filter(|_| self.has_templates);
+            let mut templates: Vec<u32> = places.iter().map(|place| template(place).unwrap_or_default()).collect();
+            arrange(parts, &mut arranged, &mut templates);
             right = arranged == stood;
         }
         places.into_iter().fold(right, |right, (_, row)| self.follows(group, row) && right)
@@ -123,13 +138,19 @@ mod tests {
     #[test]
     fn rows_stand_by_service_time_and_id_and_alike_ones_side_by_side() {
         let parts = Records::unify(&parts()).unwrap();
-        let mut places = sort(&parts, all(&parts));
-        assert_eq!(places, [(1, 0), (1, 1), (0, 1), (0, 2), (1, 2), (0, 0)]);
-        arrange(&parts, &mut places);
-        assert_eq!(places, [(1, 1), (0, 1), (1, 0), (0, 2), (1, 2), (0, 0)]);
-        let group = Records::gather(&parts, &places).unwrap();
-        assert!(OrderCheck::new(ARRANGED_SINCE).passes(&group));
-        assert!(!OrderCheck::new(ARRANGED_SINCE - 1).passes(&group));
+        let sorted = sort(&parts, all(&parts));
+        assert_eq!(sorted, [(1, 0), (1, 1), (0, 1), (0, 2), (1, 2), (0, 0)]);
+        for (format, templates, expected) in [
+            (TEMPLATES_SINCE, [0, 2, 1, 2, 3, 1], [(1, 0), (0, 1), (1, 1), (0, 0), (0, 2), (1, 2)]),
+            (ARRANGED_SINCE, [0; 6], [(1, 1), (0, 1), (1, 0), (0, 2), (1, 2), (0, 0)]),
+        ] {
+            let (mut places, mut templates) = (sorted.clone(), templates);
+            arrange(&parts, &mut places, &mut templates);
+            assert_eq!(places, expected);
+            let group = Records::gather(&parts, &places).unwrap();
+            assert!(OrderCheck::new(format).passes(&group, &templates));
+            assert!(!OrderCheck::new(ARRANGED_SINCE - 1).passes(&group, &templates));
+        }
     }
 
     #[test]
@@ -137,14 +158,14 @@ mod tests {
         let parts = Records::unify(&parts()).unwrap();
         let sorted = sort(&parts, all(&parts));
         let mut arranged = sorted.clone();
-        arrange(&parts, &mut arranged);
+        arrange(&parts, &mut arranged, &mut [0; 6]);
         for (format, right) in [(ARRANGED_SINCE - 1, sorted), (ARRANGED_SINCE, arranged)] {
             let passes = |places: &[Place]| {
                 let group = Records::gather(&parts, places).unwrap();
                 // Also when the groups are as small as can be.
                 let mut check = OrderCheck::new(format);
-                let whole = OrderCheck::new(format).passes(&group);
-                whole && check.passes(&group.slice(0, 3)) == check.passes(&group.slice(3, 3))
+                let whole = OrderCheck::new(format).passes(&group, &[]);
+                whole && check.passes(&group.slice(0, 3), &[]) == check.passes(&group.slice(3, 3), &[])
             };
             assert!(passes(&right));
             for row in 1..right.len() {

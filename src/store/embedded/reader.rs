@@ -27,6 +27,7 @@ use sluice_model::{RecordId, RunId, Severity};
 
 use super::seal::{Seal, Tail};
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
+use super::templates::Templates;
 use super::timestamps;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
 use crate::files::{Access, File, Files};
@@ -181,6 +182,7 @@ impl OpenSegment {
         for (index, group) in self.footer.row_groups.iter().enumerate() {
             self.rows(index, BooleanBuffer::new_set(group.rows as usize))?;
             group.tokens.map(|region| self.region(region)).transpose()?;
+            self.templates(index)?;
         }
         Ok(())
     }
@@ -202,6 +204,13 @@ impl OpenSegment {
         } else {
             Err(ReadError::Damaged(format!("the checksum of the bytes from {} on is wrong", region.offset)))
         }
+    }
+
+    /// The templates of a row group's messages, if it has them.
+    pub(super) fn templates(&self, group: usize) -> Result<Option<Templates>, ReadError> {
+        let Some(group) = self.footer.row_groups.get(group) else { return Ok(None) };
+        let bytes = group.templates.map(|region| self.region(region)).transpose()?;
+        bytes.map(|bytes| Templates::decode(&bytes, group.rows)).transpose()
     }
 
     /// Where bytes stand that do not fit their checksums. A segment of format 1 has none to tell them by.

@@ -13,6 +13,7 @@ use super::order::{self, OrderCheck};
 use super::reader::{OpenSegment, ReadError};
 use super::recovery::Folders;
 use super::segment::{Age, RowGroup, SegmentInfo, id_ranges};
+use super::templates::{Found, TemplateBuilder};
 use super::writer::{self, Draft, WriteError};
 use crate::batch::{BlockId, BlockSet, Records};
 use crate::files::Files;
@@ -92,17 +93,23 @@ pub(super) fn inspect(
     let ranges = open.damaged_ranges()?;
     let blocks = fault_of(open.blocks(), &mut faults)?;
     let mut order = OrderCheck::new(open.footer.format);
+    let mut builder = TemplateBuilder::default();
     for (index, group) in open.footer.row_groups.iter().enumerate() {
         if let Some(region) = group.tokens {
             fault_of(open.region(region), &mut faults)?;
         }
+        let read = fault_of(open.templates(index), &mut faults)?.flatten();
         let Some(records) = fault_of(open.all_rows(index), &mut faults)? else { continue };
         let found = ids_of(&records);
         match check(&records, group, &found, &inspection.kept, blocks.as_ref()) {
             Err(fault) => faults.push(format!("row group {index}: {fault}")),
             Ok(()) => {
-                if !order.passes(&records) {
+                let Found { templates, of_rows, .. } = builder.find(records.logs.messages().iter().flatten());
+                if !order.passes(&records, &of_rows) {
                     faults.push(format!("row group {index}: its records are not in order"));
+                }
+                if read.is_some_and(|read| read != templates.with_runs(&of_rows)) {
+                    faults.push(format!("row group {index}: its templates are not those of its messages"));
                 }
                 inspection.rows += records.len() as u64;
                 inspection.kept.extend(&found);

@@ -12,7 +12,6 @@ use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use sluice_model::Timestamp;
 
 use super::cache::Cache;
@@ -23,6 +22,7 @@ use super::memory::Chunk;
 use super::plan::{MEMORY_STEP, STEPS};
 use super::reader::{OpenSegment, ReadError};
 use super::segment::{RowGroup, Segment};
+use super::step;
 use super::tracer::{DAMAGED, LIMIT, Tracer};
 use crate::batch::Records;
 use crate::query::{Cause, Columns, Expr, Filter, Order, Position, Query, Summary, TimeRange, Verdict};
@@ -291,7 +291,7 @@ impl Best {
 
     fn scan_chunk(&mut self, source: u32, records: &Records, tracer: &mut Tracer) {
         let selected = self.filter.select(records);
-        tracer.step(MEMORY_STEP, records.len(), || selected.count_set_bits());
+        tracer.step(MEMORY_STEP, records.len(), records.len(), || selected.count_set_bits());
         self.offer(source, 0, records, selected.set_indices());
     }
 
@@ -338,16 +338,15 @@ impl Best {
         let [keys_step, ..] = STEPS;
         let keys = open.columns(group, None, &open.places(&self.columns))?;
         let mut passing = self.keys_only.select(&keys);
-        tracer.step(keys_step, keys.len(), || passing.count_set_bits());
+        tracer.step(keys_step, keys.len(), keys.len(), || passing.count_set_bits());
         for (name, step) in self.later.iter().filter(|(_, step)| step.verdict(known) != Verdict::Always) {
             let rows = passing.count_set_bits();
             if rows == 0 {
                 break;
             }
-            let read = open.columns(group, Some(passing.clone()), &open.places(&step.columns()))?;
-            let passed = step.select(&read, &BooleanBuffer::new_set(rows));
-            tracer.step(name, rows, || passed.count_set_bits());
-            passing = spread(&passing, &passed);
+            let stepped = step::take(open, group, known, step, passing)?;
+            tracer.step(name, rows, stepped.read, || stepped.passing.count_set_bits());
+            passing = stepped.passing;
         }
         self.offer(source, base, &keys, passing.set_indices());
         Ok(())
@@ -392,13 +391,4 @@ impl Best {
         self.filter.range = range;
         self.keys_only.range = range;
     }
-}
-
-/// Those of the rows whose bit is set in `rows` that have one in `passed`, where only they stand.
-pub(super) fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuffer {
-    let mut bits = BooleanBufferBuilder::new(rows.len());
-    bits.append_n(rows.len(), false);
-    let passing = rows.set_indices().zip(passed.iter()).filter(|(_, passed)| *passed);
-    passing.for_each(|(row, _)| bits.set_bit(row, true));
-    bits.finish()
 }

@@ -1,6 +1,6 @@
 //! Segments: immutable Parquet files of at most [`ROWS_MAX`] records.
 //!
-//! # Specification, format 3
+//! # Specification, format 4
 //!
 //! **Place.** `segments/DAY/NAME.parquet`; DAY is the UTC day of its records, or `late` for the rest of a flush that
 //! touched more than eight days. Folders are for people: only the bounds in the footer decide. NAME is 20 hexadecimal
@@ -8,12 +8,14 @@
 //!
 //! **Layout.** A Parquet file, readable by every Parquet reader: the columns `run` (10 bytes) and `sequence`, which make
 //! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
-//! segment's are whole. Rows are sorted by service, timestamp, id, and each page's then by the length of the message
-//! ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row group and Parquet's own footer stand *regions* of bytes
-//! that other readers pass by: the token filter of each row group ([`super::tokens`]), then the block set: the JSON of a
-//! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*
-//! ([`super::seal`]). Formats 1 and 2 are read, and written no more: 2 has its
-//! timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
+//! segment's are whole. Rows are sorted by service, timestamp, id, and each page's then by the template and the length of
+//! the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row
+//! group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of each row group
+//! ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a [`BlockSet`] of exactly
+//! the records within. Each region has a CRC32C, and every byte of the file one more: the *seal* ([`super::seal`]).
+//!
+//! Older formats are read, and written no more: 3 has no templates, and each page's rows are sorted by the length of the
+//! message; 2 has its timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
@@ -44,13 +46,16 @@ use crate::batch::BlockSet;
 use crate::files::Files;
 
 /// The number of the format that is written, and the highest that can be read.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// The format without a seal.
 pub(super) const UNSEALED_FORMAT: u32 = 1;
 
 /// The first format whose rows are arranged within their pages.
 pub(super) const ARRANGED_SINCE: u32 = 3;
+
+/// The first format that has templates.
+pub(super) const TEMPLATES_SINCE: u32 = 4;
 
 /// How many records a segment has at most.
 pub(super) const ROWS_MAX: usize = 512 << 10;
@@ -129,6 +134,9 @@ pub(super) struct RowGroup {
     pub(super) sequences: (u64, u64),
     /// Where the token filter stands, if there is one.
     pub(super) tokens: Option<Region>,
+    /// Where the templates stand; older files have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) templates: Option<Region>,
     /// How many rows have what, so that they can be counted without a look. Older files do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) counts: Option<GroupCounts>,

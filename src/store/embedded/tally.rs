@@ -16,8 +16,9 @@ use super::extent::Extent;
 use super::known::Known;
 use super::memory::Chunk;
 use super::reader::{OpenSegment, ReadError};
-use super::search::{Failure, Snapshot, spread};
+use super::search::{Failure, Snapshot};
 use super::segment::{RowGroup, Segment};
+use super::step;
 use crate::query::{Columns, Expr, Filter, Verdict};
 use crate::stats::{Census, Counted, FieldCounts, Tally, Wants};
 use crate::store::StoreError;
@@ -166,13 +167,10 @@ impl<'a> Question<'a> {
             read = Some(records);
         }
         for step in self.later.iter().filter(|step| step.verdict(&known) != Verdict::Always) {
-            let count = passing.count_set_bits();
-            if count == 0 {
+            if passing.count_set_bits() == 0 {
                 return Ok(ControlFlow::Continue(()));
             }
-            let selection = (count < rows).then(|| passing.clone());
-            let records = open.columns(index, selection, &open.places(&step.columns()))?;
-            passing = spread(&passing, &step.select(&records, &BooleanBuffer::new_set(count)));
+            passing = step::take(open, index, &known, step, passing)?.passing;
         }
         let count = passing.count_set_bits();
         if count == 0 {

@@ -12,6 +12,7 @@ use super::EmbeddedStore;
 use super::engine::Engine;
 use super::recovery::Folders;
 use super::seal;
+use super::segment::FORMAT;
 use crate::batch::{AttributeRef, Block, BlockId, LogBatchBuilder, Records, json_rows};
 use crate::config::{EmbeddedSettings, RetentionSettings};
 use crate::files::{Disk, Files};
@@ -129,9 +130,9 @@ pub(super) fn search(store: &EmbeddedStore, query: &Query) -> Collect {
 /// Makes a segment one of the next format, with a seal that is right.
 pub(super) fn make_newer(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
-    let mark = b"{\"format\":3,";
+    let mark = format!("{{\"format\":{FORMAT},").into_bytes();
     let place = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
-    bytes[place + mark.len() - 2] = b'4';
+    bytes[place + mark.len() - 2] += 1;
     let bytes = seal::put_right(&bytes).unwrap();
     std::fs::write(path, bytes).unwrap();
 }

@@ -10,31 +10,44 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter as _, FilterRef};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::LogBatch;
-use crate::query::token::NewTokens;
+/// How many tokens are remembered that were seen last.
+const RECENT: usize = 1024;
 
 /// Gathers the distinct tokens of a row group; its memory is used again for the next one.
-#[derive(Default)]
 pub(super) struct TokenFilterBuilder {
     hashes: HashSet<u64, BuildHasherDefault<Identity>>,
-    tokens: NewTokens,
+    /// Some of those, each at the place that its last bits tell: most tokens have just been seen.
+    recent: Vec<u64>,
+}
+
+impl Default for TokenFilterBuilder {
+    fn default() -> Self {
+        TokenFilterBuilder { hashes: HashSet::default(), recent: nothing_recent() }
+    }
+}
+
+/// At each place something that does not belong there.
+fn nothing_recent() -> Vec<u64> {
+    (1..=RECENT as u64).collect()
 }
 
 impl TokenFilterBuilder {
-    /// Adds the tokens of all messages.
-    pub(super) fn add(&mut self, logs: &LogBatch) {
-        for message in logs.messages().iter().flatten() {
-            self.tokens.of(message, |token| {
-                self.hashes.insert(xxh3_64(token.as_bytes()));
-            });
+    /// Adds a folded token.
+    pub(super) fn add(&mut self, token: &[u8]) {
+        let hash = xxh3_64(token);
+        if let Some(recent) = self.recent.get_mut(hash as usize % RECENT) {
+            if *recent == hash {
+                return;
+            }
+            *recent = hash;
         }
+        self.hashes.insert(hash);
     }
 
     /// Makes the filter of what was added since the last one; `None`, if it cannot be made, which is all but impossible.
     pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
-        // The next row group may repeat the last message of this one.
-        self.tokens = NewTokens::default();
         let hashes: Vec<u64> = self.hashes.drain().collect();
+        self.recent = nothing_recent();
         if hashes.is_empty() {
             return Some(Vec::new());
         }
@@ -78,38 +91,30 @@ impl Hasher for Identity {
 
 #[cfg(test)]
 mod tests {
-    use sluice_model::{Severity, Timestamp};
-
     use super::*;
-    use crate::batch::LogBatchBuilder;
 
-    fn filter(messages: &[String]) -> Vec<u8> {
-        let mut logs = LogBatchBuilder::new();
-        for message in messages {
-            logs.commit(Timestamp::default(), Severity::Info, "", "", message);
-        }
+    fn filter(tokens: impl Iterator<Item = String>) -> Vec<u8> {
         let mut builder = TokenFilterBuilder::default();
-        builder.add(&logs.finish());
+        tokens.for_each(|token| builder.add(token.as_bytes()));
         builder.finish().unwrap()
     }
 
     #[test]
     fn a_filter_has_every_token_and_hardly_any_other() {
         for count in [1, 2, 3, 10, 5000] {
-            let messages: Vec<String> = (0..count).map(|n| format!("request W{n} Failed")).collect();
-            let bytes = filter(&messages);
+            let bytes = filter((0..count).flat_map(|n| ["failed".to_owned(), format!("w{n}")]));
             for n in 0..count {
                 assert!(may_have_all(&bytes, &[format!("w{n}"), "failed".to_owned()]));
             }
         }
-        let bytes = filter(&(0..5000).map(|n| format!("w{n}")).collect::<Vec<_>>());
+        let bytes = filter((0..5000).map(|n| format!("w{n}")));
         let wrong = (0..10_000).filter(|n| may_have_all(&bytes, &[format!("x{n}")])).count();
         assert!(wrong < 100, "{wrong} of 10,000");
     }
 
     #[test]
-    fn messages_without_tokens_have_no_token() {
-        let bytes = filter(&["".to_owned(), "--".to_owned()]);
+    fn no_tokens_are_none() {
+        let bytes = filter(std::iter::empty());
         assert!(!may_have_all(&bytes, &["a".to_owned()]));
         assert!(may_have_all(&bytes, &[]));
     }

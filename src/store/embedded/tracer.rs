@@ -48,16 +48,17 @@ impl Tracer {
         self.note(|trace| part(trace).prune(why(), 1));
     }
 
-    /// Notes that a step has looked at so many records, of which so many passed.
-    pub(super) fn step(&mut self, step: &'static str, rows: usize, passed: impl FnOnce() -> usize) {
+    /// Notes that so many records came to a step, that it read so many, and how many of all passed.
+    pub(super) fn step(&mut self, step: &'static str, rows: usize, read: usize, passed: impl FnOnce() -> usize) {
         self.note(|trace| {
-            let (rows, passed) = (rows as u64, passed() as u64);
+            let (rows, read, passed) = (rows as u64, read as u64, passed() as u64);
             match trace.steps.iter_mut().find(|other| other.step == step) {
                 Some(found) => {
                     found.rows += rows;
+                    found.read += read;
                     found.passed += passed;
                 }
-                None => trace.steps.push(StepTrace { step, rows, passed }),
+                None => trace.steps.push(StepTrace { step, rows, read, passed }),
             }
         });
     }

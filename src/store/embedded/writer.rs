@@ -22,8 +22,8 @@ use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
+use super::templates::{Found, TemplateBuilder};
 use super::timestamps;
-use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
 use crate::files::{FileWriter, Files};
 
@@ -102,21 +102,22 @@ fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) ->
     let size: usize = parts.iter().map(Records::size_bytes).sum();
     let row_bytes = size / parts.iter().map(Records::len).sum::<usize>().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
-    let mut tokens = TokenFilterBuilder::default();
+    let mut builder = TemplateBuilder::default();
     let mut groups = Vec::new();
     for rows in rows.chunks_mut(group_rows) {
-        order::arrange(parts, rows);
+        let Found { templates, mut of_rows, filter } = builder.find(messages(parts, rows));
+        order::arrange(parts, rows, &mut of_rows);
         let group = Records::gather(parts, rows)?;
         writer.write(&timestamps::to_unit(&group.to_arrow()?, TIMESTAMP, unit)?)?;
         writer.flush()?;
-        tokens.add(&group.logs);
-        groups.push(describe(&group, tokens.finish())?);
+        groups.push((describe(&group)?, filter, templates.with_runs(&of_rows).encode()?));
     }
     let row_groups = groups
         .into_iter()
-        .map(|(group, filter)| {
+        .map(|(group, filter, templates)| {
             let tokens = filter.map(|filter| write_region(&mut writer, &filter)).transpose()?;
-            Ok(RowGroup { tokens, ..group })
+            let templates = Some(write_region(&mut writer, &templates)?);
+            Ok(RowGroup { tokens, templates, ..group })
         })
         .collect::<Result<Vec<_>, std::io::Error>>()?;
     let mut extent = row_groups.first().ok_or(WriteError::Empty)?.extent.clone();
@@ -153,13 +154,18 @@ fn finish(mut writer: ArrowWriter<Sealing<FileWriter>>, footer: Footer) -> Resul
     Ok(SegmentInfo { bytes, ..footer.segment })
 }
 
-/// The footer's entry of a row group, whose filter has no place yet.
-fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Option<Vec<u8>>), WriteError> {
+/// The messages of these rows, in order.
+fn messages<'a>(parts: &'a [Records], rows: &'a [Place]) -> impl Iterator<Item = &'a str> {
+    rows.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.logs.messages().value(*row)))
+}
+
+/// The footer's entry of a row group, whose regions have no place yet.
+fn describe(group: &Records) -> Result<RowGroup, WriteError> {
     let sequences = (0..group.len()).map(|row| group.id(row).sequence);
     let bounds = sequences.fold((u64::MAX, 0), |(min, max), sequence| (sequence.min(min), sequence.max(max)));
     let extent = Extent::of(&group.logs).ok_or(WriteError::Empty)?;
     let counts = Some(counts::of(&group.logs));
-    Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None, counts }, filter))
+    Ok(RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None, templates: None, counts })
 }
 
 fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> Result<Region, std::io::Error> {
