@@ -16,12 +16,12 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::counts;
-use super::extent::Extent;
+use super::extent::Bounds;
 use super::order::{self, Place, RUN_ROWS};
 use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
-use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
+use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, GroupCounts, Region, RowGroup, SegmentInfo};
 use super::timestamps;
 use super::tokens::TokenFilterBuilder;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
@@ -106,11 +106,16 @@ fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) ->
     let mut groups = Vec::new();
     for rows in rows.chunks_mut(group_rows) {
         order::arrange(parts, rows);
-        let group = Records::gather(parts, rows)?;
-        writer.write(&timestamps::to_unit(&group.to_arrow()?, TIMESTAMP, unit)?)?;
+        let mut description = Description::default();
+        // Few enough at a time to stay in the processor's cache while they are gathered, encoded and searched for tokens.
+        for rows in rows.chunks(RUN_ROWS) {
+            let run = Records::gather(parts, rows)?;
+            writer.write(&timestamps::to_unit(&run.to_arrow()?, TIMESTAMP, unit)?)?;
+            tokens.add(&run.logs);
+            description.add(&run);
+        }
         writer.flush()?;
-        tokens.add(&group.logs);
-        groups.push(describe(&group, tokens.finish())?);
+        groups.push((description.finish().ok_or(WriteError::Empty)?, tokens.finish()));
     }
     let row_groups = groups
         .into_iter()
@@ -153,13 +158,36 @@ fn finish(mut writer: ArrowWriter<Sealing<FileWriter>>, footer: Footer) -> Resul
     Ok(SegmentInfo { bytes, ..footer.segment })
 }
 
-/// The footer's entry of a row group, whose filter has no place yet.
-fn describe(group: &Records, filter: Option<Vec<u8>>) -> Result<(RowGroup, Option<Vec<u8>>), WriteError> {
-    let sequences = (0..group.len()).map(|row| group.id(row).sequence);
-    let bounds = sequences.fold((u64::MAX, 0), |(min, max), sequence| (sequence.min(min), sequence.max(max)));
-    let extent = Extent::of(&group.logs).ok_or(WriteError::Empty)?;
-    let counts = Some(counts::of(&group.logs));
-    Ok((RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None, counts }, filter))
+/// What the footer says of a row group, whose rows come in parts.
+#[derive(Default)]
+struct Description {
+    rows: usize,
+    bounds: Bounds,
+    sequences: Option<(u64, u64)>,
+    counts: Option<GroupCounts>,
+}
+
+impl Description {
+    /// Takes in some rows, of which there must be any.
+    fn add(&mut self, part: &Records) {
+        self.rows += part.len();
+        self.bounds.add(&part.logs);
+        let bounds = self.sequences.unwrap_or((u64::MAX, 0));
+        let sequences = (0..part.len()).map(|row| part.id(row).sequence);
+        self.sequences = Some(sequences.fold(bounds, |(min, max), next| (next.min(min), next.max(max))));
+        let counts = counts::of(&part.logs);
+        self.counts = Some(match self.counts.take() {
+            Some(before) => counts::together(before, counts),
+            None => counts,
+        });
+    }
+
+    /// The footer's entry, whose filter has no place yet; `None`, if there were no rows.
+    fn finish(self) -> Option<RowGroup> {
+        let (extent, sequences) = self.bounds.extent().zip(self.sequences)?;
+        // A row group's rows are counted by u32.
+        Some(RowGroup { rows: self.rows as u32, extent, sequences, tokens: None, counts: self.counts })
+    }
 }
 
 fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> Result<Region, std::io::Error> {
