@@ -21,13 +21,14 @@
 mod block;
 mod builder;
 mod concat;
+mod ids;
 mod json;
 
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampNanosecondType, UInt8Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
@@ -39,6 +40,8 @@ pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
 pub(crate) use json::json_rows;
 pub use json::{AttributeReader, RowWriter};
 pub(crate) use json::{overflow_member, write_json_float, write_json_text};
+
+use self::ids::Ids;
 
 /// How many attributes of a batch or segment get a column of their own; the rest stand in `overflow`.
 pub const MAX_ATTRIBUTE_COLUMNS: usize = 128;
@@ -226,8 +229,7 @@ fn check_layout(columns: &RecordBatch) -> Result<(), BatchError> {
 /// A batch and the ids of its records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Records {
-    runs: FixedSizeBinaryArray,
-    sequences: UInt64Array,
+    ids: Ids,
     /// The records themselves.
     pub logs: LogBatch,
 }
@@ -235,15 +237,7 @@ pub struct Records {
 impl Records {
     /// Gives the records of `logs` the ids from `first` on.
     pub fn numbered(first: RecordId, logs: LogBatch) -> Records {
-        let rows = logs.len();
-        let runs = first.run.to_bytes().repeat(rows);
-        let sequences = (first.sequence..).take(rows);
-        let width = RunId::BYTES as i32;
-        Records {
-            runs: FixedSizeBinaryArray::new(width, runs.into(), None),
-            sequences: UInt64Array::from_iter_values(sequences),
-            logs,
-        }
+        Records { ids: Ids::From(first, logs.len()), logs }
     }
 
     /// Gives each record of `logs` the id at its place in `ids`.
@@ -254,12 +248,7 @@ impl Records {
         if ids.len() != logs.len() {
             return Err(BatchError::Layout(format!("{} ids for {} records", ids.len(), logs.len())));
         }
-        let runs: Vec<u8> = ids.iter().flat_map(|id| id.run.to_bytes()).collect();
-        Ok(Records {
-            runs: FixedSizeBinaryArray::try_new(RunId::BYTES as i32, runs.into(), None)?,
-            sequences: UInt64Array::from_iter_values(ids.iter().map(|id| id.sequence)),
-            logs,
-        })
+        Ok(Records { ids: Ids::of(ids.len(), ids.iter().copied())?, logs })
     }
 
     /// Takes the columns of [`Records::to_arrow`] back, after a check of their layout.
@@ -276,11 +265,9 @@ impl Records {
             return Err(BatchError::Layout("the id columns run and sequence must come first".to_owned()));
         }
         let rest: Vec<usize> = (ID_COLUMNS..fields.len()).collect();
-        Ok(Records {
-            runs: columns.column(0).as_fixed_size_binary().clone(),
-            sequences: columns.column(1).as_primitive::<UInt64Type>().clone(),
-            logs: LogBatch::try_new(columns.project(&rest)?)?,
-        })
+        let runs = columns.column(0).as_fixed_size_binary().clone();
+        let sequences = columns.column(1).as_primitive::<UInt64Type>().clone();
+        Ok(Records { ids: Ids::Each(runs, sequences), logs: LogBatch::try_new(columns.project(&rest)?)? })
     }
 
     /// All columns: `run` (fixed-size binary, 10 bytes) and `sequence` (`uint64`), then those of the batch.
@@ -288,8 +275,7 @@ impl Records {
     /// # Errors
     /// [`BatchError::Arrow`] never for records made by this module.
     pub fn to_arrow(&self) -> Result<RecordBatch, BatchError> {
-        let ids: [ArrayRef; ID_COLUMNS] = [Arc::new(self.runs.clone()), Arc::new(self.sequences.clone())];
-        let columns = ids.into_iter().chain(self.logs.columns.columns().iter().cloned()).collect();
+        let columns = self.ids.columns().into_iter().chain(self.logs.columns.columns().iter().cloned()).collect();
         Ok(RecordBatch::try_new(self.arrow_schema(), columns)?)
     }
 
@@ -311,7 +297,7 @@ impl Records {
 
     /// About how many bytes of memory they hold.
     pub fn size_bytes(&self) -> usize {
-        self.logs.size_bytes() + self.len() * (RunId::BYTES + size_of::<u64>())
+        self.logs.size_bytes() + self.ids.size_bytes()
     }
 
     /// The id of the record in `row`.
@@ -319,9 +305,7 @@ impl Records {
     /// # Panics
     /// If there is no such row.
     pub fn id(&self, row: usize) -> RecordId {
-        let mut run = [0; RunId::BYTES];
-        run.copy_from_slice(self.runs.value(row));
-        RecordId { run: RunId::from_bytes(run), sequence: self.sequences.value(row) }
+        self.ids.get(row)
     }
 
     /// Where the record in `row` stands in every answer's order.
@@ -338,11 +322,7 @@ impl Records {
     /// # Panics
     /// If they are not all there.
     pub fn slice(&self, offset: usize, length: usize) -> Records {
-        Records {
-            runs: self.runs.slice(offset, length),
-            sequences: self.sequences.slice(offset, length),
-            logs: self.logs.slice(offset, length),
-        }
+        Records { ids: self.ids.slice(offset, length), logs: self.logs.slice(offset, length) }
     }
 
     /// The records in the opposite order.
@@ -358,9 +338,10 @@ impl Records {
     /// # Errors
     /// As for [`LogBatch::concat`].
     pub fn concat(parts: &[Records]) -> Result<Records, BatchError> {
-        let logs: Vec<LogBatch> = parts.iter().map(|part| part.logs.clone()).collect();
+        let batches: Vec<LogBatch> = parts.iter().map(|part| part.logs.clone()).collect();
         let ids = parts.iter().flat_map(|part| (0..part.len()).map(|row| part.id(row)));
-        Records::with_ids(&ids.collect::<Vec<_>>(), LogBatch::concat(&logs)?)
+        let logs = LogBatch::concat(&batches)?;
+        Ok(Records { ids: Ids::of(logs.len(), ids)?, logs })
     }
 
     /// The same records with the same columns in each part, as [`Records::gather`] needs them. Columns that stay as
@@ -385,10 +366,10 @@ impl Records {
         if parts.is_empty() {
             return Err(BatchError::Layout("no batches".to_owned()));
         }
-        let ids = places.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.id(*row)));
         let columns: Vec<&RecordBatch> = parts.iter().map(|part| &part.logs.columns).collect();
         let logs = LogBatch { columns: interleave_record_batch(&columns, places)? };
-        Records::with_ids(&ids.collect::<Vec<_>>(), logs)
+        let ids = places.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.id(*row)));
+        Ok(Records { ids: Ids::of(places.len(), ids)?, logs })
     }
 
     /// The records at `rows`, in that order.

@@ -134,6 +134,8 @@ impl LogBatchBuilder {
                 attribute.spill(kept, &mut overflow);
             }
         }
+        self.timestamps.shrink_to_fit();
+        self.severities.shrink_to_fit();
         let mut fields = FIXED_FIELDS.clone();
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(TimestampNanosecondArray::from(std::mem::take(&mut self.timestamps)).with_timezone("UTC")),
@@ -144,7 +146,7 @@ impl LogBatchBuilder {
             overflow.finish(),
         ];
         for index in columns {
-            if let (Some(kind), Some(attribute)) = (self.kind_of(index), self.attributes.get(index)) {
+            if let (Some(kind), Some(attribute)) = (self.kind_of(index), self.attributes.get_mut(index)) {
                 let name = format!("{ATTRIBUTE_PREFIX}{}", attribute.name);
                 fields.push(Arc::new(Field::new(name, kind.data_type(), true)));
                 arrays.push(attribute.column(kind, rows));

@@ -43,7 +43,7 @@ pub const KEYS: &[Key] = &[
     key("spool.durability", "fsync", "fsync or os", "what a 202 survives: a crash of the machine, or of the process"),
     key("spool.bytes_max", "10GiB", SIZE, "how large the spool may grow; past it nothing is accepted"),
     key("spool.segment_bytes", "64MiB", SIZE, "the size of a spool segment"),
-    key("spool.memory_bytes", "64MiB", SIZE, "batches kept in memory on their way to the store"),
+    key("spool.memory_bytes", "24MiB", SIZE, "batches kept in memory on their way to the store"),
     key(
         "spool.free_disk_floor",
         "auto",
@@ -94,9 +94,9 @@ pub const KEYS: &[Key] = &[
     key("retention.days", "0", "0 (for ever) to 36500", "how long records are kept"),
     key("retention.bytes", "0", "0 (no limit), or a size", "how much the embedded store keeps"),
     key("embedded.flush_rows", "262144", "1 to 524288", "records in memory that make a flush"),
-    key("embedded.flush_bytes", "96MiB", "1KiB to 1GiB", "bytes in memory that make a flush"),
+    key("embedded.flush_bytes", "48MiB", "1KiB to 1GiB", "bytes in memory that make a flush"),
     key("embedded.flush_age", "60s", PERIOD, "age in memory that makes a flush"),
-    key("embedded.memory_bytes", "192MiB", "a size of at least 1MiB", "size of the memory tier"),
+    key("embedded.memory_bytes", "96MiB", "a size of at least 1MiB", "size of the memory tier"),
     key("mongodb.write_timeout", "10s", PERIOD, "how long a write may take"),
     key("mongodb.read_timeout", "30s", PERIOD, "how long a step of a read may take"),
 ];

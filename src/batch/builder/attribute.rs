@@ -144,13 +144,13 @@ impl AttributeBuilder {
         }
     }
 
-    /// The column of the values of type `kind`.
-    pub(super) fn column(&self, kind: Kind, rows: usize) -> ArrayRef {
+    /// The column of the values of type `kind`. Texts are moved to it: it is called once, after all that is spilled.
+    pub(super) fn column(&mut self, kind: Kind, rows: usize) -> ArrayRef {
+        if kind == Kind::Text && self.is_uniform() {
+            return self.whole_text_column(rows);
+        }
         let filled = self.rows.iter().zip(&self.cells).filter(|(_, cell)| cell.kind() == Some(kind));
-        let mut valid = BooleanBufferBuilder::new(rows);
-        valid.append_n(rows, false);
-        filled.clone().for_each(|(row, _)| valid.set_bit(*row as usize, true));
-        let nulls = Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
+        let nulls = nulls(filled.clone().map(|(row, _)| *row), rows);
         match kind {
             Kind::Text => self.text_column(filled, rows, nulls),
             Kind::Int => {
@@ -166,6 +166,27 @@ impl AttributeBuilder {
                 Arc::new(BooleanArray::new(dense(filled, rows, value).into(), nulls))
             }
         }
+    }
+
+    /// The column of all values, where they are texts: these stand in its order already.
+    fn whole_text_column(&mut self, rows: usize) -> ArrayRef {
+        let nulls = if self.rows.len() == rows { None } else { nulls(self.rows.iter().copied(), rows) };
+        let mut offsets: Vec<i32> = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        let mut last = 0;
+        for (row, cell) in self.rows.iter().zip(&self.cells) {
+            // What has no value is as long as nothing.
+            offsets.resize(*row as usize + 1, last);
+            if let Cell::Text { end, .. } = cell {
+                // A batch comes from a body of at most 2 GiB, by the limits of the configuration.
+                last = i32::try_from(*end).unwrap_or(i32::MAX);
+            }
+            offsets.push(last);
+        }
+        offsets.resize(rows + 1, last);
+        let mut texts = std::mem::take(&mut self.texts).into_bytes();
+        texts.shrink_to_fit();
+        Arc::new(StringArray::new(OffsetBuffer::new(offsets.into()), texts.into(), nulls))
     }
 
     fn text_column<'a>(
@@ -184,6 +205,14 @@ impl AttributeBuilder {
         }
         Arc::new(StringArray::new(OffsetBuffer::from_lengths(lengths), bytes.into(), nulls))
     }
+}
+
+/// Which rows have no value; `None`, if all have one.
+fn nulls(filled: impl Iterator<Item = u32>, rows: usize) -> Option<NullBuffer> {
+    let mut valid = BooleanBufferBuilder::new(rows);
+    valid.append_n(rows, false);
+    filled.for_each(|row| valid.set_bit(row as usize, true));
+    Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0)
 }
 
 /// Spreads sparse values over all rows; what is between them is the default, and null.

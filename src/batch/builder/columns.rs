@@ -29,26 +29,37 @@ impl TextColumn {
         self.offsets.push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
     }
 
+    /// The column, which takes no more memory than it must: it may wait for the store for long.
     pub(super) fn finish(&mut self) -> ArrayRef {
-        let column = std::mem::take(self);
+        let mut column = std::mem::take(self);
+        column.bytes.shrink_to_fit();
+        column.offsets.shrink_to_fit();
         Arc::new(StringArray::new(OffsetBuffer::new(column.offsets.into()), column.bytes.into(), None))
     }
 }
 
 /// The overflow column under construction: a JSON object for each row that has any.
 pub(in crate::batch) struct OverflowBuilder {
+    rows: usize,
+    /// Empty until there is one, as there is none in most batches.
     objects: Vec<Option<Vec<u8>>>,
 }
 
 impl OverflowBuilder {
     pub(in crate::batch) fn new(rows: usize) -> OverflowBuilder {
-        OverflowBuilder { objects: vec![None; rows] }
+        OverflowBuilder { rows, objects: Vec::new() }
+    }
+
+    fn object(&mut self, row: usize) -> Option<&mut Vec<u8>> {
+        if self.objects.is_empty() {
+            self.objects.resize(self.rows, None);
+        }
+        self.objects.get_mut(row).map(|object| object.get_or_insert_with(Vec::new))
     }
 
     /// Adds an attribute to the object of `row`.
     pub(in crate::batch) fn push(&mut self, row: usize, name: &str, value: AttributeRef<'_>) {
-        let Some(object) = self.objects.get_mut(row) else { return };
-        let object = object.get_or_insert_with(Vec::new);
+        let Some(object) = self.object(row) else { return };
         object.push(if object.is_empty() { b'{' } else { b',' });
         write_json_text(object, name);
         object.push(b':');
@@ -63,8 +74,7 @@ impl OverflowBuilder {
 
     /// Adds all attributes of an object that is in an overflow column already.
     pub(in crate::batch) fn push_object(&mut self, row: usize, text: &str) {
-        let Some(object) = self.objects.get_mut(row) else { return };
-        let object = object.get_or_insert_with(Vec::new);
+        let Some(object) = self.object(row) else { return };
         let members = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
         if !members.is_empty() {
             object.push(if object.is_empty() { b'{' } else { b',' });
@@ -73,6 +83,9 @@ impl OverflowBuilder {
     }
 
     pub(in crate::batch) fn finish(self) -> ArrayRef {
+        if self.objects.is_empty() {
+            return Arc::new(StringArray::new_null(self.rows));
+        }
         let mut column = StringBuilder::with_capacity(self.objects.len(), 0);
         for object in self.objects {
             match object.filter(|object| !object.is_empty()) {

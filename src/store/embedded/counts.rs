@@ -13,6 +13,8 @@ use crate::stats::Counted;
 const LEVELS_MAX: usize = 256;
 /// How many bytes their services have at most.
 const SERVICES_BYTES_MAX: usize = 16 << 10;
+/// How many severity numbers there can be.
+const SEVERITIES: usize = 1 << u8::BITS;
 
 /// Counts the rows of a group.
 pub(super) fn of(logs: &LogBatch) -> GroupCounts {
@@ -31,29 +33,50 @@ fn not_empty(texts: &StringArray) -> u32 {
 
 fn levels(logs: &LogBatch) -> Vec<(String, u8, u32)> {
     let mut counts: BTreeMap<(&str, u8), u32> = BTreeMap::new();
-    // Rows are sorted by service, so most runs of one service and severity are long.
-    let mut run: Option<((&str, u8), u32)> = None;
+    // Rows are sorted by service, so most runs of one are long.
+    let mut run: Option<(&str, [u32; SEVERITIES])> = None;
     for (service, severity) in logs.services().iter().flatten().zip(logs.severities()) {
-        match &mut run {
-            Some((key, rows)) if *key == (service, *severity) => *rows += 1,
-            _ => {
-                if let Some((key, rows)) = run.replace(((service, *severity), 1)) {
-                    *counts.entry(key).or_default() += rows;
-                }
-                if counts.len() > LEVELS_MAX {
-                    return Vec::new();
-                }
+        if run.as_ref().is_none_or(|(other, _)| *other != service) {
+            add_run(&mut counts, run.replace((service, [0; SEVERITIES])));
+            if counts.len() > LEVELS_MAX {
+                return Vec::new();
             }
         }
+        if let Some(rows) = run.as_mut().and_then(|(_, rows)| rows.get_mut(usize::from(*severity))) {
+            *rows += 1;
+        }
     }
-    if let Some((key, rows)) = run {
-        *counts.entry(key).or_default() += rows;
+    add_run(&mut counts, run);
+    kept(counts.into_iter().map(|((service, severity), rows)| (service.to_owned(), severity, rows)).collect())
+}
+
+fn add_run<'a>(counts: &mut BTreeMap<(&'a str, u8), u32>, run: Option<(&'a str, [u32; SEVERITIES])>) {
+    let Some((service, by_severity)) = run else { return };
+    for (severity, rows) in (0..=u8::MAX).zip(by_severity).filter(|(_, rows)| *rows > 0) {
+        *counts.entry((service, severity)).or_default() += rows;
     }
-    let bytes: usize = counts.keys().map(|(service, _)| service.len()).sum();
-    if counts.len() > LEVELS_MAX || bytes > SERVICES_BYTES_MAX {
-        return Vec::new();
+}
+
+/// The counts, unless there are too many.
+fn kept(levels: Vec<(String, u8, u32)>) -> Vec<(String, u8, u32)> {
+    let bytes: usize = levels.iter().map(|(service, ..)| service.len()).sum();
+    if levels.len() > LEVELS_MAX || bytes > SERVICES_BYTES_MAX { Vec::new() } else { levels }
+}
+
+/// The counts of a group of which these are the counts of two parts, neither without rows.
+pub(super) fn together(first: GroupCounts, second: GroupCounts) -> GroupCounts {
+    let mut levels = BTreeMap::new();
+    if !first.levels.is_empty() && !second.levels.is_empty() {
+        for (service, severity, rows) in first.levels.into_iter().chain(second.levels) {
+            *levels.entry((service, severity)).or_default() += rows;
+        }
     }
-    counts.into_iter().map(|((service, severity), rows)| (service.to_owned(), severity, rows)).collect()
+    GroupCounts {
+        levels: kept(levels.into_iter().map(|((service, severity), rows)| (service, severity, rows)).collect()),
+        services: first.services + second.services,
+        messages: first.messages + second.messages,
+        attributes: first.attributes.into_iter().zip(second.attributes).map(|(first, second)| first + second).collect(),
+    }
 }
 
 /// The counts by service and severity, as a tally takes them.
@@ -83,13 +106,20 @@ mod tests {
             }
             builder.commit(Timestamp::default(), severity, "", service, if service.is_empty() { "m" } else { "" });
         }
-        let counts = of(&builder.finish());
+        let logs = builder.finish();
+        let counts = of(&logs);
+        assert_eq!(together(of(&logs.slice(0, 2)), of(&logs.slice(2, 2))), counts);
         let level = |service: &str, number, rows| (service.to_owned(), number, rows);
         assert_eq!(counts.levels, [level("", 9, 1), level("a", 9, 2), level("a", 13, 1)]);
         assert_eq!((counts.services, counts.messages, counts.attributes.as_slice()), (3, 1, [1].as_slice()));
         let mut many = LogBatchBuilder::new();
         (0..300).for_each(|n| many.commit(Timestamp::default(), Severity::Info, "", &format!("s{n}"), ""));
-        assert_eq!(of(&many.finish()).levels, []);
+        let many = many.finish();
+        assert_eq!(of(&many).levels, []);
+        // In parts there are too many as soon as there are in all of them.
+        let parts = [(0, 100), (100, 100), (200, 100), (0, 1)].map(|(offset, rows)| of(&many.slice(offset, rows)));
+        assert!(parts.iter().all(|part| !part.levels.is_empty()));
+        assert_eq!(parts.into_iter().reduce(together).unwrap().levels, []);
     }
 
     #[test]

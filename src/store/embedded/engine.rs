@@ -83,6 +83,12 @@ pub(super) struct Change {
     pub(super) flushed: bool,
 }
 
+/// More rows than this are flushed in parts: none is let go of before the whole of its part is on disk.
+const FLUSH_ROWS_MAX: usize = 384 << 10;
+
+/// How many rows blocks may differ by for the parts of a flush to be about alike.
+const FLUSH_ROWS_SLACK: usize = 32 << 10;
+
 impl Engine {
     pub(super) fn open(
         folders: Folders,
@@ -227,7 +233,7 @@ impl Engine {
         let mut disk = self.disk();
         let mut left = self.state().rows();
         while left > 0 {
-            let chunks = self.take_for_flush();
+            let chunks = self.take_for_flush(rows_of_one(left));
             if chunks.is_empty() {
                 break;
             }
@@ -242,10 +248,10 @@ impl Engine {
     }
 
     /// What to flush next: what an earlier flush failed to, or else the front of memory.
-    fn take_for_flush(&self) -> Vec<Arc<Chunk>> {
+    fn take_for_flush(&self, rows_max: usize) -> Vec<Arc<Chunk>> {
         let mut state = self.state();
         if state.flushing.is_empty() {
-            state.flushing = state.memory.take(ROWS_MAX, MEMORY_BYTES_MAX);
+            state.flushing = state.memory.take(rows_max, MEMORY_BYTES_MAX);
         }
         state.flushing.clone()
     }
@@ -399,6 +405,11 @@ impl State {
     pub(super) fn is_flush_unfinished(&self) -> bool {
         !self.flushing.is_empty()
     }
+}
+
+/// How many rows the next part of a flush has, of which so many are left.
+fn rows_of_one(left: usize) -> usize {
+    (left / left.div_ceil(FLUSH_ROWS_MAX).max(1) + FLUSH_ROWS_SLACK).min(ROWS_MAX)
 }
 
 /// The rows of a block that `known` does not cover: offset and count of each stretch.

@@ -27,20 +27,9 @@ pub(super) struct Extent {
 impl Extent {
     /// The extent of the records of `logs`; `None`, if there are none.
     pub(super) fn of(logs: &LogBatch) -> Option<Extent> {
-        let (time_min, time_max) = min_max(logs.timestamps().iter().copied())?;
-        let services = logs.services().iter().flatten();
-        let (service_min, service_max) = services.fold(None, |bounds: Option<(&str, &str)>, service| match bounds {
-            None => Some((service, service)),
-            Some((min, max)) if service != min && service != max => Some((min.min(service), max.max(service))),
-            bounds => bounds,
-        })?;
-        Some(Extent {
-            time_min,
-            time_max,
-            severities: logs.severities().iter().fold(0, |bits, number| bits | severity_bit(*number)),
-            service_min: prefix(service_min).to_owned(),
-            service_max: (service_max.len() <= SERVICE_BYTES).then(|| service_max.to_owned()),
-        })
+        let mut bounds = Bounds::default();
+        bounds.add(logs);
+        bounds.extent()
     }
 
     /// Widens the extent by another one.
@@ -90,6 +79,53 @@ impl Extent {
     /// Whether the service may occur.
     pub(super) fn may_have_service(&self, service: &str) -> bool {
         self.service_min.as_str() <= service && self.service_max.as_deref().is_none_or(|max| service <= max)
+    }
+}
+
+/// Finds the extent of records that come in parts.
+#[derive(Default)]
+pub(super) struct Bounds {
+    times: Option<(i64, i64)>,
+    severities: u32,
+    /// The first service and the last, by name.
+    services: Option<(String, String)>,
+}
+
+impl Bounds {
+    /// Takes in some records.
+    pub(super) fn add(&mut self, logs: &LogBatch) {
+        let both = [self.times, min_max(logs.timestamps().iter().copied())];
+        self.times = min_max(both.into_iter().flatten().flat_map(|(min, max)| [min, max]));
+        self.severities |= logs.severities().iter().fold(0, |bits, number| bits | severity_bit(*number));
+        let services = logs.services().iter().flatten();
+        let found = services.fold(None, |bounds: Option<(&str, &str)>, service| match bounds {
+            None => Some((service, service)),
+            Some((min, max)) if service != min && service != max => Some((min.min(service), max.max(service))),
+            bounds => bounds,
+        });
+        match (&mut self.services, found) {
+            (Some((first, last)), Some((min, max))) => {
+                if min < first.as_str() {
+                    min.clone_into(first);
+                }
+                if max > last.as_str() {
+                    max.clone_into(last);
+                }
+            }
+            (none, found) => *none = none.take().or(found.map(|(min, max)| (min.to_owned(), max.to_owned()))),
+        }
+    }
+
+    /// The extent of all of them; `None`, if there were none.
+    pub(super) fn extent(self) -> Option<Extent> {
+        let ((time_min, time_max), (service_min, service_max)) = self.times.zip(self.services)?;
+        Some(Extent {
+            time_min,
+            time_max,
+            severities: self.severities,
+            service_min: prefix(&service_min).to_owned(),
+            service_max: Some(service_max).filter(|max| max.len() <= SERVICE_BYTES),
+        })
     }
 }
 

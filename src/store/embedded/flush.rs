@@ -1,9 +1,10 @@
 //! Lays out a flush: which rows go to which segment.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use sluice_model::{RunId, Timestamp};
+use sluice_model::{RecordId, RunId, Timestamp};
 
 use super::memory::Chunk;
 use super::order::{self, Place};
@@ -34,13 +35,15 @@ impl Share {
         Share { rows: Vec::new(), age: None, blocks: BlockSet::new(), open: None }
     }
 
-    fn push(&mut self, row: Place, run: RunId, sequence: u64, age: Age) {
-        self.rows.push(row);
+    /// Takes rows of one part, which stand one behind the other, as do their ids.
+    fn push(&mut self, part: usize, rows: Range<usize>, first: RecordId, age: Age) {
+        let end = first.sequence + rows.len() as u64;
+        self.rows.extend(rows.map(|row| (part, row)));
         self.age = Some(self.age.map_or(age, |other| other.and(age)));
         match &mut self.open {
-            Some((open_run, _, end)) if *open_run == run && *end == sequence => *end += 1,
+            Some((run, _, open_end)) if *run == first.run && *open_end == first.sequence => *open_end = end,
             open => {
-                let closed = open.replace((run, sequence, sequence + 1));
+                let closed = open.replace((first.run, first.sequence, end));
                 insert(&mut self.blocks, closed);
             }
         }
@@ -90,12 +93,20 @@ fn shares(chunks: &[Arc<Chunk>]) -> BTreeMap<String, Share> {
     let own = days_of_their_own(chunks);
     let mut shares: BTreeMap<Option<i64>, Share> = BTreeMap::new();
     for (index, chunk) in chunks.iter().enumerate() {
-        let mut timestamps = chunk.records.logs.timestamps().iter().enumerate();
+        let (mut timestamps, mut row) = (chunk.records.logs.timestamps(), 0);
         for part in &chunk.parts {
-            for (sequence, (row, timestamp)) in (part.block.first..part.block.end()).zip(&mut timestamps) {
-                let day = Some(timestamp.div_euclid(DAY_NS)).filter(|day| own.contains(day));
-                let age = Age::of(*timestamp, part.arrival);
-                shares.entry(day).or_insert_with(Share::new).push((index, row), part.block.run, sequence, age);
+            let (of_part, rest) = timestamps.split_at(timestamps.len().min(part.block.rows as usize));
+            timestamps = rest;
+            let mut first = part.block.first_record();
+            for alike in of_part.chunk_by(is_same_day) {
+                let ages = alike.iter().map(|timestamp| Age::of(*timestamp, part.arrival));
+                let (Some(age), Some(timestamp)) = (ages.reduce(Age::and), alike.first()) else { continue };
+                let day = Some(day_of(*timestamp)).filter(|day| own.contains(day));
+                let rows = row..row + alike.len();
+                row = rows.end;
+                let next = first.sequence + alike.len() as u64;
+                shares.entry(day).or_insert_with(Share::new).push(index, rows, first, age);
+                first.sequence = next;
             }
         }
     }
@@ -105,12 +116,20 @@ fn shares(chunks: &[Arc<Chunk>]) -> BTreeMap<String, Share> {
 /// The days with most rows.
 fn days_of_their_own(chunks: &[Arc<Chunk>]) -> Vec<i64> {
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    for timestamp in chunks.iter().flat_map(|chunk| chunk.records.logs.timestamps()) {
-        *counts.entry(timestamp.div_euclid(DAY_NS)).or_default() += 1;
+    for alike in chunks.iter().flat_map(|chunk| chunk.records.logs.timestamps().chunk_by(is_same_day)) {
+        *counts.entry(alike.first().copied().map_or(0, day_of)).or_default() += alike.len();
     }
     let mut days: Vec<(i64, usize)> = counts.into_iter().collect();
     days.sort_by_key(|(day, rows)| std::cmp::Reverse((*rows, *day)));
     days.into_iter().take(DAYS_MAX).map(|(day, _)| day).collect()
+}
+
+fn day_of(timestamp: i64) -> i64 {
+    timestamp.div_euclid(DAY_NS)
+}
+
+fn is_same_day(timestamp: &i64, next: &i64) -> bool {
+    day_of(*timestamp) == day_of(*next)
 }
 
 fn insert(blocks: &mut BlockSet, interval: Option<(RunId, u64, u64)>) {

@@ -16,12 +16,12 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::counts;
-use super::extent::Extent;
+use super::extent::Bounds;
 use super::order::{self, Place, RUN_ROWS};
 use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
-use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
+use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, GroupCounts, Region, RowGroup, SegmentInfo};
 use super::templates::{Found, TemplateBuilder};
 use super::timestamps;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
@@ -107,10 +107,16 @@ fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) ->
     for rows in rows.chunks_mut(group_rows) {
         let Found { templates, mut of_rows, filter } = builder.find(messages(parts, rows));
         order::arrange(parts, rows, &mut of_rows);
-        let group = Records::gather(parts, rows)?;
-        writer.write(&timestamps::to_unit(&group.to_arrow()?, TIMESTAMP, unit)?)?;
+        let mut description = Description::default();
+        // Few enough at a time to stay in the processor's cache while they are gathered and encoded.
+        for rows in rows.chunks(RUN_ROWS) {
+            let run = Records::gather(parts, rows)?;
+            writer.write(&timestamps::to_unit(&run.to_arrow()?, TIMESTAMP, unit)?)?;
+            description.add(&run);
+        }
         writer.flush()?;
-        groups.push((describe(&group)?, filter, templates.with_runs(&of_rows).encode()?));
+        let description = description.finish().ok_or(WriteError::Empty)?;
+        groups.push((description, filter, templates.with_runs(&of_rows).encode()?));
     }
     let row_groups = groups
         .into_iter()
@@ -159,13 +165,36 @@ fn messages<'a>(parts: &'a [Records], rows: &'a [Place]) -> impl Iterator<Item =
     rows.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.logs.messages().value(*row)))
 }
 
-/// The footer's entry of a row group, whose regions have no place yet.
-fn describe(group: &Records) -> Result<RowGroup, WriteError> {
-    let sequences = (0..group.len()).map(|row| group.id(row).sequence);
-    let bounds = sequences.fold((u64::MAX, 0), |(min, max), sequence| (sequence.min(min), sequence.max(max)));
-    let extent = Extent::of(&group.logs).ok_or(WriteError::Empty)?;
-    let counts = Some(counts::of(&group.logs));
-    Ok(RowGroup { rows: group.len() as u32, extent, sequences: bounds, tokens: None, templates: None, counts })
+/// What the footer says of a row group, whose rows come in parts.
+#[derive(Default)]
+struct Description {
+    rows: usize,
+    bounds: Bounds,
+    sequences: Option<(u64, u64)>,
+    counts: Option<GroupCounts>,
+}
+
+impl Description {
+    /// Takes in some rows, of which there must be any.
+    fn add(&mut self, part: &Records) {
+        self.rows += part.len();
+        self.bounds.add(&part.logs);
+        let bounds = self.sequences.unwrap_or((u64::MAX, 0));
+        let sequences = (0..part.len()).map(|row| part.id(row).sequence);
+        self.sequences = Some(sequences.fold(bounds, |(min, max), next| (next.min(min), next.max(max))));
+        let counts = counts::of(&part.logs);
+        self.counts = Some(match self.counts.take() {
+            Some(before) => counts::together(before, counts),
+            None => counts,
+        });
+    }
+
+    /// The footer's entry, whose regions have no place yet; `None`, if there were no rows.
+    fn finish(self) -> Option<RowGroup> {
+        let (extent, sequences) = self.bounds.extent().zip(self.sequences)?;
+        // A row group's rows are counted by u32.
+        Some(RowGroup { rows: self.rows as u32, extent, sequences, tokens: None, templates: None, counts: self.counts })
+    }
 }
 
 fn write_region(writer: &mut ArrowWriter<Sealing<FileWriter>>, bytes: &[u8]) -> Result<Region, std::io::Error> {
