@@ -212,7 +212,8 @@ fn properties(parts: &[Records]) -> Result<WriterProperties, ParquetError> {
         .set_dictionary_enabled(false)
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_encoding(path("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        .set_column_encoding(path("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        .set_column_data_page_row_count_limit(path("message"), 2048);
     for name in ["sequence", "timestamp", "severity", "service", "overflow"] {
         properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }
