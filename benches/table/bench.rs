@@ -10,6 +10,7 @@ use crate::data::Data;
 use crate::machine;
 use crate::naive::Truth;
 use crate::options::{Extent, Options, Part};
+use crate::progress;
 use crate::report::{Report, shown};
 use crate::samples::Samples;
 use crate::server::Site;
@@ -35,13 +36,13 @@ impl Bench {
     pub fn prepare(options: Options) -> Result<Bench> {
         let extent = options.extent();
         let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        eprintln!("bench: records");
+        progress(format_args!("records"));
         let data = match &options.file {
             None => Data::make(scratch.path(), extent.records)?,
             Some(file) if options.quick => Data::take(file, scratch.path(), extent.records)?,
             Some(file) => Data::open(file.clone())?,
         };
-        eprintln!("bench: naive scan of {} MB", data.bytes / 1_000_000);
+        progress(format_args!("naive scan of {} MB", data.bytes / 1_000_000));
         let terms = Terms::choose(&data)?;
         let truth = Truth::scan(&data, &terms)?;
         let machine = machine::describe(scratch.path())?;

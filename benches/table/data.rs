@@ -13,6 +13,7 @@ use producer::generate::Choice;
 use producer::pace::Pace;
 use producer::source::{Plan, Source};
 use producer::stop::Stop;
+use sluice_model::Timestamp;
 
 use crate::Result;
 
@@ -20,6 +21,11 @@ use crate::Result;
 const BODY_BYTES: u64 = 4_000_000;
 /// What stands before a timestamp.
 const TIMESTAMP: &[u8] = b"\"timestamp\":\"";
+/// When the producer's records begin, and how long they take.
+const START: &str = "2026-11-20T00:00:00Z";
+const SPAN_NANOS: i64 = 12 * 3_600_000_000_000;
+/// How far apart the producer's records are.
+const NANOS_PER_RECORD: i64 = 1_000_000;
 /// The length of a date.
 const DATE: usize = 10;
 
@@ -36,20 +42,32 @@ pub struct Data {
 }
 
 impl Data {
-    /// Has the producer make `records` records.
+    /// Has the producer make `records` records, and spreads them over half a day.
     pub fn make(folder: &Path, records: u64) -> Result<Data> {
         let path = folder.join("records.ndjson");
+        let start: Timestamp = START.parse()?;
         let plan = Plan {
             choice: Choice::default(),
             batch: 1000,
             count: Some(records),
             pace: Pace::default(),
-            start: Some("2026-11-20T00:00:00Z".parse()?),
+            start: Some(start),
             format: Format::Json,
             run: None,
         };
         let mut out = BufWriter::new(File::create(&path)?);
-        producer::print::print(Source::new(plan)?, Format::Json, false, &Stop::default(), &mut out)?;
+        let (mut source, stop, mut batch) = (Source::new(plan)?, Stop::default(), Vec::new());
+        let factor = SPAN_NANOS / (records as i64 * NANOS_PER_RECORD).max(1);
+        while source.next_batch(&mut batch, &stop).is_some() {
+            for_each_timestamp(&mut batch, Timestamp::TEXT_LENGTH, |text| {
+                let time: Timestamp = std::str::from_utf8(text)?.parse()?;
+                let since = (time.as_nanos() - start.as_nanos()) * factor.max(1);
+                text.copy_from_slice(Timestamp::from_nanos(start.as_nanos() + since).to_string().as_bytes());
+                Ok(())
+            })?;
+            out.write_all(&batch)?;
+            batch.clear();
+        }
         out.into_inner()?.sync_all()?;
         Data::of(path, "the producer's records".to_owned())
     }
@@ -133,18 +151,26 @@ fn end_of_line(file: &File, from: u64, bytes: u64) -> Result<u64> {
 
 /// Moves the dates of all timestamps by whole days, in place.
 fn move_days(body: &mut [u8], days: u64) -> Result<()> {
-    let finder = Finder::new(TIMESTAMP);
-    let (mut from, mut known) = (0, None::<([u8; DATE], [u8; DATE])>);
-    while let Some(found) = body.get(from..).and_then(|rest| finder.find(rest)) {
-        let start = from + found + TIMESTAMP.len();
-        let date = body.get_mut(start..start + DATE).ok_or("a body ends in a timestamp")?;
+    let mut known = None::<([u8; DATE], [u8; DATE])>;
+    for_each_timestamp(body, DATE, |date| {
         let moved = match known {
             Some((before, after)) if before == *date => after,
             _ => later(date, days)?,
         };
-        known = Some((date.try_into()?, moved));
+        known = Some(((&*date).try_into()?, moved));
         date.copy_from_slice(&moved);
-        from = start + DATE;
+        Ok(())
+    })
+}
+
+/// Gives the first `length` bytes of each timestamp to `change`.
+fn for_each_timestamp(body: &mut [u8], length: usize, mut change: impl FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+    let finder = Finder::new(TIMESTAMP);
+    let mut from = 0;
+    while let Some(found) = body.get(from..).and_then(|rest| finder.find(rest)) {
+        let start = from + found + TIMESTAMP.len();
+        from = start + length;
+        change(body.get_mut(start..from).ok_or("a body ends in a timestamp")?)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! All records as fast as the server takes them: bodies of 4 MB over two connections.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub struct Ingested {
 pub fn measure(site: &Site, data: &Data, days: u64, stride: u64) -> Result<Ingested> {
     let server = site.start_empty()?;
     let before = server.cpu_seconds()?;
-    let wall = send(&server, data, days, stride)?;
+    let wall = send(&server, data, 0..days, stride)?;
     server.drain()?;
     let usage = server.stop()?;
     Ok(Ingested {
@@ -39,10 +40,10 @@ pub fn measure(site: &Site, data: &Data, days: u64, stride: u64) -> Result<Inges
     })
 }
 
-/// Sends the data, and says how long it took until the last 202.
-pub fn send(server: &Server, data: &Data, days: u64, stride: u64) -> Result<Duration> {
-    let next = AtomicUsize::new(0);
-    let all = data.bodies() * days as usize;
+/// Sends the data of some days, and says how long it took until the last 202.
+pub fn send(server: &Server, data: &Data, days: Range<u64>, stride: u64) -> Result<Duration> {
+    let next = AtomicUsize::new(data.bodies() * days.start as usize);
+    let all = data.bodies() * days.end as usize;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(server.connect()?);

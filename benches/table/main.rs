@@ -26,6 +26,8 @@ mod text;
 mod yardstick;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -72,4 +74,10 @@ fn measure(bench: &mut Bench) -> Result<()> {
         mongodb::measure(bench)?;
     }
     Ok(())
+}
+
+/// Says what is being done, and since when.
+fn progress(what: std::fmt::Arguments<'_>) {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("bench: {:>4} s  {what}", BEGUN.elapsed().as_secs());
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::http::encoded;
 use crate::naive::{NEWEST_ERRORS, NEWEST_OF_SERVICE, Newest, Row, Truth};
-use crate::report::{Goal, Unit};
+use crate::report::{Goal, Unit, shown};
 use crate::terms::Terms;
 
 /// A query.
@@ -54,12 +54,17 @@ pub fn queries(terms: &Terms, truth: &Truth, later_nanos: i64) -> Vec<Query> {
     vec![
         query("count of everything".into(), "/logs/count".into(), ms(2.0), Answer::Count(truth.records)),
         query(
-            format!("count of the word `{}` ({} hits)", terms.word, truth.word),
+            format!("count of the word `{}` ({} hits)", terms.word, hits(truth.word)),
             count(&terms.word),
             w(0.02),
             Answer::Count(truth.word),
         ),
-        query(format!("count of `{regex}` ({} hits)", truth.regex), count(&regex), w(0.04), Answer::Count(truth.regex)),
+        query(
+            format!("count of `{regex}` ({} hits)", hits(truth.regex)),
+            count(&regex),
+            w(0.04),
+            Answer::Count(truth.regex),
+        ),
         query("count of a word that is nowhere".into(), count(terms.nowhere), ms(2.0), Answer::Count(truth.nowhere)),
         query(
             format!("the last {} ERROR, newest first, as JSON", truth.errors.len()),
@@ -89,7 +94,7 @@ pub fn queries(terms: &Terms, truth: &Truth, later_nanos: i64) -> Vec<Query> {
             format!(
                 "\"{}\" ({} hits) counted by `{}` ({} values)",
                 terms.phrase,
-                truth.by_attribute.values().sum::<u64>(),
+                hits(truth.by_attribute.values().sum()),
                 terms.attribute,
                 truth.by_attribute.len()
             ),
@@ -98,6 +103,10 @@ pub fn queries(terms: &Terms, truth: &Truth, later_nanos: i64) -> Vec<Query> {
             Answer::Groups(truth.by_attribute.clone()),
         ),
     ]
+}
+
+fn hits(count: u64) -> String {
+    shown(count as f64)
 }
 
 impl Query {

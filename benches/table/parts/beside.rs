@@ -4,13 +4,13 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::Result;
 use crate::bench::Bench;
 use crate::data::Data;
 use crate::http::{Connection, encoded};
 use crate::ingest;
+use crate::progress;
 use crate::queries::{Query, queries};
 use crate::report::{Goal, Unit, shown};
 use crate::samples::{Samples, timed};
@@ -36,9 +36,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let tails = tails(&bench.terms);
     let mut runs = Vec::new();
     for number in 0..bench.extent.runs {
-        eprintln!("bench: beside {}", number + 1);
-        let alone = ingest::send(&site.start_empty()?, &bench.data, 1, 0)?;
-        runs.push(together(&site, &bench.data, &queries, &tails, alone)?);
+        progress(format_args!("beside {}", number + 1));
+        runs.push(together(&site, &bench.data, bench.truth.days(), &queries, &tails)?);
     }
     let samples = |part: fn(&Together) -> f64| runs.iter().map(part).collect::<Samples>();
     let work = format!("{} tails and a query loop running beside the ingest", tails.len());
@@ -50,7 +49,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     bench.report.row(format!("{work}: time of the queries"), Goal::at_most(3.0, Unit::Times), slowdown, plain);
     bench.report.note(
         "The tails beside the ingest: one of everything, three of ERROR and above, three of a service, three of a word. The \
-         queries' own time is that on the same server with all records, at rest.",
+         ingest comes to the same records of the days before. The queries' own time is the mean of those before and after \
+         it, at rest.",
     );
     Ok(())
 }
@@ -64,8 +64,12 @@ fn tails(terms: &Terms) -> Vec<String> {
     three.chain(["/logs/tail".to_owned()]).collect()
 }
 
-fn together(site: &Site, data: &Data, queries: &[Query], tails: &[String], alone: Duration) -> Result<Together> {
+fn together(site: &Site, data: &Data, stride: u64, queries: &[Query], tails: &[String]) -> Result<Together> {
     let server = site.start_empty()?;
+    let alone = ingest::send(&server, data, 0..1, stride)?;
+    server.stop()?;
+    let server = site.start()?;
+    let before = rounds(&server, queries, |round| round < ROUNDS_AT_REST)?;
     let mut readers = Vec::new();
     for path in tails {
         let stream = server.connect()?.follow(path)?;
@@ -74,19 +78,19 @@ fn together(site: &Site, data: &Data, queries: &[Query], tails: &[String], alone
     let ended = AtomicBool::new(false);
     let (ingested, loaded) = thread::scope(|scope| {
         let asking = scope.spawn(|| rounds(&server, queries, |_| !ended.load(Ordering::Relaxed)));
-        let ingested = ingest::send(&server, data, 1, 0);
+        let ingested = ingest::send(&server, data, 1..2, stride);
         ended.store(true, Ordering::Relaxed);
         (ingested, asking.join().map_err(|_| "the query loop panicked"))
     });
     let (ingested, loaded) = (ingested?, loaded??);
     server.drain()?;
-    let rested = rounds(&server, queries, |round| round < ROUNDS_AT_REST)?;
+    let after = rounds(&server, queries, |round| round < ROUNDS_AT_REST)?;
     server.stop()?;
     readers.into_iter().try_for_each(|reader| reader.join().map_err(|_| "a tail panicked"))?;
     let round = |timings: &[Samples]| timings.iter().map(Samples::median).sum::<f64>();
     Ok(Together {
         speed: alone.as_secs_f64() / ingested.as_secs_f64(),
-        slowdown: round(&loaded) / round(&rested),
+        slowdown: 2.0 * round(&loaded) / (round(&before) + round(&after)),
         rounds: loaded.first().map_or(0, Samples::len),
     })
 }

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::ingest::{self, Ingested};
 use crate::options::Part;
+use crate::progress;
 use crate::report::{Goal, Unit, shown};
 use crate::samples::Samples;
 use crate::yardstick::Zstd;
@@ -17,7 +18,7 @@ pub fn measure(bench: &mut Bench) -> Result<Vec<Ingested>> {
     let site = bench.site(FOLDER);
     let (mut runs, mut pairs) = (Vec::new(), Vec::new());
     for number in 0..if wanted { bench.extent.runs } else { 1 } {
-        eprintln!("bench: ingest {}", number + 1);
+        progress(format_args!("ingest {}", number + 1));
         let zstd = bench.measure_zstd()?;
         let ingested = ingest::measure(&site, &bench.data, 1, 0)?;
         runs.push(ingested);

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::data::Data;
 use crate::http::Connection;
+use crate::progress;
 use crate::report::{Goal, Unit, shown};
 use crate::samples::Samples;
 use crate::server::Site;
@@ -38,7 +39,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let records = bench.extent.documents;
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for number in 0..bench.extent.runs {
-        eprintln!("bench: MongoDB {}", number + 1);
+        progress(format_args!("MongoDB {}", number + 1));
         let uri = mongo.uri();
         let site = Site { flags: vec!["--store".to_owned(), uri.clone()], ..bench.site("mongodb") };
         let rate = through_the_store(&site, &bench.data, records)?;

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::options::Part;
 use crate::parts::ingest::FOLDER;
+use crate::progress;
 use crate::queries::{Query, queries};
 use crate::report::{Goal, Report, Unit, shown};
 use crate::samples::{Samples, timed};
@@ -44,7 +45,7 @@ pub fn time(site: &Site, queries: &[Query], runs: u64, warm: usize, report: &mut
         warm: vec![Samples::default(); queries.len()],
     };
     for number in 0..runs {
-        eprintln!("bench: queries {}", number + 1);
+        progress(format_args!("queries {}", number + 1));
         for (query, (cold, later)) in queries.iter().zip(timings.cold.iter_mut().zip(&mut timings.warm)) {
             let server = site.start()?;
             timings.start.extend([server.start.as_secs_f64()]);

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::bench::Bench;
 use crate::load::{self, Load};
+use crate::progress;
 use crate::report::{Goal, Unit, shown};
 use crate::samples::Samples;
 use crate::yardstick;
@@ -17,7 +18,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         let site = bench.site("requests");
         let mut loads = Vec::new();
         for number in 0..bench.extent.runs {
-            eprintln!("bench: requests of {records}, {}", number + 1);
+            progress(format_args!("requests of {records}, {}", number + 1));
             syncs.extend([yardstick::fdatasync(bench.folder())?.median()]);
             match load::measure(&site, &bench.data, records, bench.extent.load) {
                 Ok(load) => loads.push(load),

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::ingest::{self, Ingested};
 use crate::parts::queries::{self as asking, Timings};
+use crate::progress;
 use crate::queries::queries;
 use crate::report::{Goal, Unit, shown};
 use crate::samples::Samples;
@@ -20,7 +21,7 @@ pub fn measure(bench: &mut Bench, base: &[Ingested], base_timings: &Timings) -> 
     let site = bench.site("scale");
     let mut runs = Vec::new();
     for number in 0..bench.extent.runs {
-        eprintln!("bench: {records} records, {}", number + 1);
+        progress(format_args!("{records} records, {}", number + 1));
         runs.push(ingest::measure(&site, &bench.data, TIMES, stride)?);
     }
     let later = ((TIMES - 1) * stride) as i64 * DAY_NANOS;
