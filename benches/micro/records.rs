@@ -63,3 +63,8 @@ pub fn run() -> RunId {
 pub fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, bodies: u64) -> Bencher<'a, 'b> {
     bencher.counter(BytesCount::new(body().len() as u64 * bodies)).counter(ItemsCount::new(RECORDS * bodies))
 }
+
+/// Counts the records of a body, and so many bytes of their columns.
+pub fn counted_columns<'a, 'b>(bencher: Bencher<'a, 'b>, bytes: usize) -> Bencher<'a, 'b> {
+    bencher.counter(BytesCount::new(bytes)).counter(ItemsCount::new(RECORDS))
+}

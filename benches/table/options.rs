@@ -77,7 +77,7 @@ impl Options {
     pub fn extent(&self) -> Extent {
         let runs = self.runs;
         if self.quick {
-            Extent { records: 500_000, runs, warm: 5, load: Duration::from_secs(1), documents: 4_000 }
+            Extent { records: 400_000, runs, warm: 5, load: Duration::from_secs(1), documents: 4_000 }
         } else {
             Extent { records: 2_000_000, runs, warm: 20, load: Duration::from_secs(5), documents: 100_000 }
         }

@@ -46,12 +46,12 @@ pub struct Goal {
 
 impl Goal {
     /// So much or less.
-    pub fn at_most(bound: f64, unit: Unit) -> Goal {
+    pub const fn at_most(bound: f64, unit: Unit) -> Goal {
         Goal { bound, at_most: true, unit }
     }
 
     /// So much or more.
-    pub fn at_least(bound: f64, unit: Unit) -> Goal {
+    pub const fn at_least(bound: f64, unit: Unit) -> Goal {
         Goal { bound, at_most: false, unit }
     }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// The value in the middle; NaN, if there is none.
+    /// The value in the middle, or between the two there; NaN, if there is none.
     pub fn median(&self) -> f64 {
-        self.quantile(0.5)
+        let upper = self.0.get(self.0.len() / 2);
+        upper.map_or(f64::NAN, |upper| f64::midpoint(self.quantile(0.5), *upper))
     }
 
     /// The value that this share of the samples does not exceed; NaN, if there is none.

@@ -13,13 +13,15 @@ const FAST_SYNC_SECONDS: f64 = 0.3e-3;
 
 /// Measures requests of 100 records and of one.
 pub fn measure(bench: &mut Bench) -> Result<()> {
-    let mut syncs = Samples::default();
+    let mut all_syncs = Samples::default();
     for (records, rate, p99_ms) in [(100, 6_000.0, 10.0), (1, 12_000.0, 8.0)] {
         let site = bench.site("requests");
-        let mut loads = Vec::new();
+        let (mut loads, mut syncs) = (Vec::new(), Samples::default());
         for number in 0..bench.extent.runs {
             progress(format_args!("requests of {records}, {}", number + 1));
-            syncs.extend([yardstick::fdatasync(bench.folder())?.median()]);
+            let sync = yardstick::fdatasync(bench.folder())?.median();
+            syncs.extend([sync]);
+            all_syncs.extend([sync]);
             match load::measure(&site, &bench.data, records, bench.extent.load) {
                 Ok(load) => loads.push(load),
                 Err(error) => bench.report.wrong(error),
@@ -41,7 +43,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         let p99 = samples(|load| load.p99_seconds * 1e3);
         bench.report.row(format!("{work}: p99"), Goal::at_most(p99_ms, Unit::Ms), p99, "");
     }
-    let f = syncs.scaled(1e3);
+    let f = all_syncs.scaled(1e3);
     bench.report.note(format!(
         "F, an `fdatasync` of 4 KiB: {} ms ({} – {}).",
         shown(f.median()),

@@ -5,13 +5,17 @@ use crate::bench::Bench;
 use crate::ingest::{self, Ingested};
 use crate::parts::queries::{self as asking, Timings};
 use crate::progress;
-use crate::queries::queries;
+use crate::queries::{Query, queries};
 use crate::report::{Goal, Unit, shown};
 use crate::samples::Samples;
 
 /// How many times as many.
 const TIMES: u64 = 10;
 const DAY_NANOS: i64 = 86_400_000_000_000;
+/// What a record may cost more among many.
+const PER_RECORD: Goal = Goal::at_most(1.15, Unit::Times);
+/// What a run's memory may differ from another's by chance.
+const NO_GROWTH: Goal = Goal::at_most(1.05, Unit::Times);
 
 /// Measures all of it, and what a record costs against `base`.
 pub fn measure(bench: &mut Bench, base: &[Ingested], base_timings: &Timings) -> Result<()> {
@@ -32,30 +36,36 @@ pub fn measure(bench: &mut Bench, base: &[Ingested], base_timings: &Timings) -> 
     let work = format!("start with {records} records on disk until `/ready` is 200");
     bench.report.row(work, Goal::at_most(0.5, Unit::Seconds), timings.start.clone(), "");
     let cost = format!("cost per record with {records} against {}", shown(bench.truth.records as f64));
-    let per_record = Goal::at_most(1.15, Unit::Times);
-    let parts: [(&str, Goal, f64, fn(&Ingested) -> f64); 3] = [
-        ("ingest CPU", per_record, TIMES as f64, |run| run.cpu_seconds),
-        ("disk", per_record, TIMES as f64, |run| run.disk_bytes),
-        ("RSS (as a whole)", Goal::at_most(1.05, Unit::Times), 1.0, |run| run.peak_rss_bytes),
-    ];
-    for (name, goal, times, part) in parts {
-        let base = base.iter().map(part).collect::<Samples>().median();
-        let samples: Samples = runs.iter().map(part).collect();
-        let ratio = samples.scaled(1.0 / (times * base));
-        let plain = match name {
-            "ingest CPU" => format!("{} s", shown(samples.median())),
-            _ => format!("{} MB", shown(samples.median() / 1e6)),
-        };
-        bench.report.row(format!("{cost}: {name}"), goal, ratio, plain);
-    }
-    let kinds = [("cold", &timings.cold, &base_timings.cold), ("warm", &timings.warm, &base_timings.warm)];
+    add_ingest(bench, &cost, &runs, base);
+    add_queries(bench, &cost, &queries, &timings, base_timings);
+    Ok(())
+}
+
+fn add_ingest(bench: &mut Bench, cost: &str, many: &[Ingested], few: &[Ingested]) {
+    let times = TIMES as f64;
+    let samples = |part: fn(&Ingested) -> f64| {
+        let base = few.iter().map(part).collect::<Samples>().median();
+        let samples: Samples = many.iter().map(part).collect();
+        (samples.scaled(1.0 / base), samples.median())
+    };
+    let (ratio, seconds) = samples(|run| run.cpu_seconds);
+    let plain = format!("{} s", shown(seconds));
+    bench.report.row(format!("{cost}: ingest CPU"), PER_RECORD, ratio.scaled(1.0 / times), plain);
+    let (ratio, bytes) = samples(|run| run.disk_bytes);
+    let plain = format!("{} MB", shown(bytes / 1e6));
+    bench.report.row(format!("{cost}: disk"), PER_RECORD, ratio.scaled(1.0 / times), plain);
+    let (ratio, bytes) = samples(|run| run.peak_rss_bytes);
+    let plain = format!("{} MB", shown(bytes / 1e6));
+    bench.report.row(format!("{cost}: RSS, as a whole"), NO_GROWTH, ratio, plain);
+}
+
+fn add_queries(bench: &mut Bench, cost: &str, queries: &[Query], many: &Timings, few: &Timings) {
     for (number, query) in queries.iter().enumerate() {
-        for (kind, many, few) in kinds {
+        for (kind, many, few) in [("cold", &many.cold, &few.cold), ("warm", &many.warm, &few.warm)] {
             let (Some(many), Some(few)) = (many.get(number), few.get(number)) else { continue };
             let ratio = many.scaled(1.0 / (TIMES as f64 * few.median()));
             let plain = format!("{} ms", shown(many.median() * 1e3));
-            bench.report.row(format!("{cost}: {}, {kind}", query.name), per_record, ratio, plain);
+            bench.report.row(format!("{cost}: {}, {kind}", query.name), PER_RECORD, ratio, plain);
         }
     }
-    Ok(())
 }
