@@ -5,12 +5,15 @@ ARGS ?=
 TARGET ?=
 SECONDS ?= 600
 SEED ?= 1
+QUICK ?=
+BENCH_FILE ?=
+ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint fmt clippy docs deny bench fuzz api-fuzz docker
+.PHONY: help run test torture lint fmt clippy docs deny bench bench-micro fuzz api-fuzz docker
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run the server; ARGS="--store mongodb://localhost" adds flags
 	$(CARGO) run --release --locked --bin sluice -- $(ARGS)
@@ -36,8 +39,12 @@ docs:
 deny:
 	$(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
 
-bench: ## Measure ingest: records a second, CPU a record, memory; ARGS="RECORDS BATCH"
-	benches/ingest $(ARGS)
+bench: ## Measure everything against zstd -1, as Markdown; QUICK=1 in 3 minutes; BENCH_FILE=any.ndjson; ONLY=ingest,queries
+	@$(CARGO) bench --locked --bench table -- \
+		$(if $(QUICK),--quick) $(if $(BENCH_FILE),--file "$(BENCH_FILE)") $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+bench-micro: ## Measure decode, spool append, segment write, scan and filter, each beside its floor; ARGS=scan for one
+	$(CARGO) bench --locked --bench micro -- $(ARGS)
 
 fuzz: ## Fuzz everything that reads bytes from outside; TARGET=body SECONDS=600 for one of them
 	fuzz/run "$(TARGET)" "$(SECONDS)"

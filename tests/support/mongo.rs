@@ -274,6 +274,8 @@ fn jars() -> Option<PathBuf> {
         .args(["-q", "-B", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mongo/pom.xml")])
         .arg("dependency:copy-dependencies")
         .arg(format!("-DoutputDirectory={}", unfinished.path().join("jars").display()))
+        // Where it prints, somebody may be printing a table.
+        .stdout(io::stderr())
         .status();
     let fetched = fetched.is_ok_and(|status| status.success());
     // Another process may have been faster.
