@@ -1,8 +1,6 @@
 //! Takes a message apart: into its words, and its other tokens.
 
-use std::sync::LazyLock;
-
-use crate::query::token::{for_each_token, is_ascii_run};
+use crate::query::token::for_each_token;
 
 /// Longer tokens are no words.
 const WORD_BYTES_MAX: usize = 64;
@@ -16,32 +14,26 @@ const PART: u8 = b'*';
 /// What stands behind each word: no token has it.
 pub(super) const SEPARATOR: u8 = b' ';
 
-/// An escape sequence may begin here, or a character beyond ASCII.
-const UNKNOWN: u8 = 0xff;
 const ESCAPE: u8 = 0x1b;
 
-/// What a byte is to ASCII tokens: itself, folded; 0, if it separates; or [`UNKNOWN`].
-static FOLDED: LazyLock<[u8; 256]> = LazyLock::new(|| {
-    let mut folded = [UNKNOWN; 256];
-    for (byte, folded) in (0..=0x7f_u8).zip(&mut folded) {
-        *folded = match byte {
-            ESCAPE => UNKNOWN,
-            byte if is_ascii_run(byte) => byte.to_ascii_lowercase(),
-            _ => 0,
-        };
-    }
-    folded
-});
+/// How many bytes have their classes in one number.
+const BLOCK: usize = 64;
+/// Shorter words are copied as if they were so long, in one move.
+const MOVE: usize = 16;
 
 /// Takes messages apart; its memory is used again for the next one.
 #[derive(Default)]
 pub(super) struct Splitter {
+    /// A message of ASCII, folded, with zeros behind it.
+    folded: Vec<u8>,
+    /// Which bytes of it are of a token, and which are digits: a bit each.
+    runs: Vec<u64>,
+    digits: Vec<u64>,
+    /// The words so far, and how long they are; what stands behind them means nothing.
     words: Vec<u8>,
-    /// Where the token in hand begins, behind the words before it.
-    start: usize,
+    length: usize,
     /// The letters of what is in no word.
     letters: Letters,
-    parts: Vec<u8>,
     scratch: String,
 }
 
@@ -54,76 +46,137 @@ pub(super) struct Split<'a> {
 }
 
 impl Splitter {
-    /// Calls `other` with each token that is no word; it may do so twice.
+    /// Calls `other` with each token that is no word.
     pub(super) fn split(&mut self, message: &str, mut other: impl FnMut(&[u8])) -> Split<'_> {
-        self.begin(message);
-        if !self.split_ascii(message.as_bytes(), &mut other) {
-            self.begin(message);
+        (self.length, self.letters) = (0, Letters::NONE);
+        let escapes = memchr::memchr(ESCAPE, message.as_bytes()).is_some();
+        if message.is_ascii() && !escapes {
+            self.split_ascii(message.as_bytes(), &mut other);
+        } else {
             let mut scratch = std::mem::take(&mut self.scratch);
-            for_each_token(message, &mut scratch, |token| {
-                self.words.extend_from_slice(token.as_bytes());
-                let digits = token.bytes().any(|byte| byte.is_ascii_digit());
-                self.close(digits, &mut other);
-            });
+            for_each_token(message, &mut scratch, |token| self.take(token.as_bytes(), &mut other));
             self.scratch = scratch;
-            if message.as_bytes().contains(&ESCAPE) {
-                // What an escape sequence has is in no token, but a part of a text may begin in one.
-                self.letters = Letters::ANY;
-            }
         }
-        Split { words: &self.words, letters: self.letters }
+        if escapes {
+            // What an escape sequence has is in no token, but a part of a text may begin in one.
+            self.letters = Letters::ANY;
+        }
+        Split { words: self.words.get(..self.length).unwrap_or_default(), letters: self.letters }
     }
 
-    fn begin(&mut self, message: &str) {
-        self.words.clear();
-        self.words.reserve(message.len() + 1);
-        (self.start, self.letters) = (0, Letters::NONE);
-    }
-
-    /// Splits a message of ASCII without escapes in one pass; `false`, if it is none.
-    fn split_ascii(&mut self, message: &[u8], other: &mut impl FnMut(&[u8])) -> bool {
-        let folded = &*FOLDED;
-        let mut digits = false;
-        for byte in message {
-            let byte = folded.get(usize::from(*byte)).copied().unwrap_or(UNKNOWN);
-            if byte == UNKNOWN {
-                return false;
-            }
-            if byte != 0 {
-                self.words.push(byte);
-                digits |= byte.is_ascii_digit();
-            } else if self.words.len() > self.start {
-                self.close(digits, other);
-                digits = false;
-            }
-        }
-        if self.words.len() > self.start {
-            self.close(digits, other);
-        }
-        true
-    }
-
-    /// Ends the token in hand.
-    fn close(&mut self, digits: bool, other: &mut impl FnMut(&[u8])) {
-        let token = self.words.get(self.start..).unwrap_or_default();
-        if digits || token.len() > WORD_BYTES_MAX {
-            other(token);
-            self.parts.clear();
-            for part in letters_of(token) {
-                if (PART_LETTERS_MIN..=WORD_BYTES_MAX).contains(&part.len()) {
-                    self.parts.extend_from_slice(part);
-                    self.parts.extend_from_slice(&[PART, SEPARATOR]);
-                } else {
-                    self.letters = self.letters.and(Letters::of(part));
+    /// Takes a message apart whose tokens are ASCII without escapes: by the edges between bytes that are of a token and
+    /// those that are not, many at a time.
+    fn split_ascii(&mut self, message: &[u8], other: &mut impl FnMut(&[u8])) {
+        self.classify(message);
+        let (mut start, mut last) = (None, 0);
+        for block in 0..self.runs.len() {
+            let runs = self.runs.get(block).copied().unwrap_or_default();
+            let mut edges = runs ^ (runs << 1 | last);
+            last = runs >> (BLOCK - 1);
+            while edges != 0 {
+                let place = block * BLOCK + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                match start.take() {
+                    None => start = Some(place),
+                    Some(start) => self.close(start, place, other),
                 }
             }
-            self.words.truncate(self.start);
-            self.words.extend_from_slice(&self.parts);
-        } else {
-            self.words.push(SEPARATOR);
         }
-        self.start = self.words.len();
     }
+
+    fn classify(&mut self, message: &[u8]) {
+        let Splitter { folded, runs, digits, .. } = self;
+        folded.clear();
+        folded.extend_from_slice(message);
+        folded.make_ascii_lowercase();
+        // At least one byte behind the message ends its last token.
+        folded.resize((message.len() / BLOCK + 1) * BLOCK + MOVE, 0);
+        runs.clear();
+        digits.clear();
+        for block in folded.as_chunks::<BLOCK>().0 {
+            let (mut digit, mut run) = ([0; BLOCK], [0; BLOCK]);
+            // Plain loops, as they become instructions for many bytes at once.
+            for (class, byte) in digit.iter_mut().zip(block) {
+                *class = u8::from(byte.is_ascii_digit());
+            }
+            for ((class, byte), digit) in run.iter_mut().zip(block).zip(&digit) {
+                *class = u8::from(byte.is_ascii_lowercase()) | u8::from(*byte == b'_') | *digit;
+            }
+            digits.push(bits(&digit));
+            runs.push(bits(&run));
+        }
+    }
+
+    /// Takes the token from `start` to `end` of the folded message.
+    fn close(&mut self, start: usize, end: usize, other: &mut impl FnMut(&[u8])) {
+        let (block, length) = (start / BLOCK, end - start);
+        let digits = self
+            .digits
+            .get(block)
+            .map_or(0, |digits| digits >> (start % BLOCK) & u64::MAX >> (BLOCK - length.min(BLOCK)));
+        let within = (end - 1) / BLOCK == block;
+        let short = self.folded.get(start..).and_then(<[u8]>::first_chunk::<MOVE>).filter(|_| within && length < MOVE);
+        match short {
+            Some(token) if digits == 0 => {
+                let room = self.words.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<MOVE>);
+                if let Some(room) = room {
+                    *room = *token;
+                    self.length += length;
+                    self.put(&[SEPARATOR]);
+                } else {
+                    self.words.resize(self.length + 4 * BLOCK, 0);
+                    self.close(start, end, other);
+                }
+            }
+            // A number has no letters.
+            Some(token) if digits.count_ones() as usize == length => other(token.get(..length).unwrap_or_default()),
+            _ => {
+                let folded = std::mem::take(&mut self.folded);
+                self.take(folded.get(start..end).unwrap_or_default(), other);
+                self.folded = folded;
+            }
+        }
+    }
+
+    /// Takes any token.
+    fn take(&mut self, token: &[u8], other: &mut impl FnMut(&[u8])) {
+        if token.len() <= WORD_BYTES_MAX && !token.iter().any(u8::is_ascii_digit) {
+            self.put(token);
+            return self.put(&[SEPARATOR]);
+        }
+        other(token);
+        for part in letters_of(token) {
+            if (PART_LETTERS_MIN..=WORD_BYTES_MAX).contains(&part.len()) {
+                self.put(part);
+                self.put(&[PART, SEPARATOR]);
+            } else {
+                self.letters = self.letters.and(Letters::of(part));
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if self.words.len() < end {
+            self.words.resize(end + 4 * BLOCK, 0);
+        }
+        if let Some(room) = self.words.get_mut(self.length..end) {
+            room.copy_from_slice(bytes);
+        }
+        self.length = end;
+    }
+}
+
+/// The bits that stand in bytes of 0 and 1, the first byte's last.
+fn bits(bytes: &[u8; BLOCK]) -> u64 {
+    /// Moves the bit of each of eight bytes to a place of its own in the last byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut bits = 0;
+    for eight in bytes.as_chunks::<8>().0 {
+        let gathered = u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56;
+        bits = bits >> 8 | gathered << 56;
+    }
+    bits
 }
 
 /// What is known of the ASCII letters that stand side by side in some tokens: how many do at most, and which of the
@@ -223,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_pass_finds_the_tokens(message in "[a-cA-C0-2_ .:-]{0,60}") {
+        fn blocks_have_the_tokens_of_the_text(message in "([a-cA-C]{1,20}|[0-2]{1,3}|[a-cC0-2_]{1,70}|[ .:-]|@|`|\\{|/){0,60}") {
             let (mut tokens, mut words, mut others) = (String::new(), String::new(), Vec::new());
             for_each_token(&message, &mut tokens, |token| {
                 if token.bytes().any(|byte| byte.is_ascii_digit()) {
