@@ -89,3 +89,51 @@ impl PartialEq for Ids {
         self.len() == other.len() && (0..self.len()).all(|row| self.get(row) == other.get(row))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_model::{Severity, Timestamp};
+
+    use super::*;
+    use crate::batch::{LogBatchBuilder, Records};
+
+    fn records(sequences: std::ops::Range<u64>) -> Records {
+        let mut builder = LogBatchBuilder::new();
+        for sequence in sequences.clone() {
+            builder.commit(Timestamp::from_nanos(sequence as i64), Severity::Info, "INFO", "", "m");
+        }
+        let first = RecordId { run: RunId::from_bytes([7; RunId::BYTES]), sequence: sequences.start };
+        Records::numbered(first, builder.finish())
+    }
+
+    fn sequences(records: &Records) -> Vec<u64> {
+        (0..records.len()).map(|row| records.id(row).sequence).collect()
+    }
+
+    #[test]
+    fn ids_are_the_same_whether_they_are_counted_or_kept() {
+        let counted = records(40..45);
+        let kept = Records::try_from_arrow(&counted.to_arrow().unwrap()).unwrap();
+        assert_eq!(counted, kept);
+        assert_eq!(counted.slice(2, 3), kept.slice(2, 3));
+        assert_ne!(counted.slice(0, 3), kept.slice(1, 3));
+        assert_eq!(sequences(&counted.slice(2, 3)), [42, 43, 44]);
+        assert!(counted.size_bytes() < kept.size_bytes());
+    }
+
+    #[test]
+    fn records_from_several_parts_bring_their_ids() {
+        let parts = [records(40..43), records(7..9)];
+        let gathered = Records::gather(&parts, &[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap();
+        assert_eq!(sequences(&gathered), [8, 40, 7, 42]);
+        assert_eq!(gathered.logs.timestamps(), [8, 40, 7, 42]);
+        assert_eq!(sequences(&Records::concat(&parts).unwrap()), [40, 41, 42, 7, 8]);
+        assert_eq!(sequences(&parts[0].reversed().unwrap()), [42, 41, 40]);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 5 of 5")]
+    fn there_is_no_id_behind_the_last() {
+        records(0..5).id(5);
+    }
+}

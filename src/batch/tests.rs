@@ -161,3 +161,25 @@ fn a_column_has_the_type_that_most_values_have() {
     assert_eq!(batch.attributes().next().unwrap().1.data_type(), &DataType::Utf8);
     assert_eq!(batch.overflow().value(0), r#"{"v":1}"#);
 }
+
+#[test]
+fn texts_keep_their_rows_where_some_have_none() {
+    for missing in [vec![], vec![0], vec![4], vec![0, 1, 3, 4], vec![2, 3]] {
+        let mut builder = LogBatchBuilder::new();
+        for row in 0..5 {
+            if !missing.contains(&row) {
+                builder.attribute("host", AttributeRef::Text(&format!("node-{row}é"))).unwrap();
+            }
+            builder.commit(Timestamp::default(), Severity::Info, "", "", "");
+            // What is taken back leaves no trace.
+            builder.attribute("host", AttributeRef::Text("gone")).unwrap();
+            builder.rollback();
+        }
+        let batch = builder.finish();
+        let (_, column) = batch.attributes().next().unwrap();
+        let hosts: Vec<Option<String>> = column.as_string::<i32>().iter().map(|host| host.map(str::to_owned)).collect();
+        let expected = |row| (!missing.contains(&row)).then(|| format!("node-{row}é"));
+        assert_eq!(hosts, (0..5).map(expected).collect::<Vec<_>>());
+        assert_eq!((batch.overflow().len(), batch.overflow().null_count()), (5, 5));
+    }
+}

@@ -427,3 +427,17 @@ fn missing(known: &BlockSet, block: BlockId) -> Vec<(u32, u32)> {
     }
     gaps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_great_flush_is_cut_into_parts_that_are_about_alike() {
+        for rows in [1, 1000, FLUSH_ROWS_MAX, FLUSH_ROWS_MAX + 1, 3 * FLUSH_ROWS_MAX + 7] {
+            let part = rows_of_one(rows);
+            let parts = rows.div_ceil(part);
+            assert!((1..=ROWS_MAX).contains(&part) && parts == rows.div_ceil(FLUSH_ROWS_MAX), "{rows}: {part}");
+        }
+    }
+}
