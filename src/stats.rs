@@ -123,6 +123,8 @@ pub struct Census<'a> {
     pub severity: Option<Severity>,
     /// How many there are of each service and severity; empty, if that is not known.
     pub counts: &'a [Counted],
+    /// How many there are in each stretch of time, in order; empty, if that is not known.
+    pub cells: &'a [TimeCell],
     /// How many have each field, if it is known.
     pub fields: Option<&'a FieldCounts>,
 }
@@ -134,6 +136,17 @@ pub struct Counted {
     pub service: String,
     /// The severity.
     pub severity: Severity,
+    /// How many.
+    pub rows: u64,
+}
+
+/// How many records lie in a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeCell {
+    /// No time is before this one, in ns.
+    pub first: i64,
+    /// No time is after this one, in ns.
+    pub last: i64,
     /// How many.
     pub rows: u64,
 }

@@ -15,6 +15,7 @@ use super::codes::{self, Coded, Combined, Rows};
 use super::fast::Fast;
 use super::finish;
 use super::measure::{Grouped, Measure, State};
+use super::step::{Bucket, Step};
 use super::table::Table;
 use super::{Census, Dimensions, Gather, LimitError, Tally, Wants};
 use crate::batch::Records;
@@ -93,6 +94,35 @@ impl Aggregator {
             group.records += rows;
             group.states.iter_mut().for_each(|state| times.iter().for_each(|time| state.add_time(*time)));
         }
+    }
+
+    /// Takes records of one service and severity by how many there are in each stretch of time, if none of these lies in
+    /// two buckets: whether it has.
+    fn take_cells(&mut self, step: &Step, service: &str, severity: Severity, census: &Census<'_>) -> bool {
+        if census.cells.is_empty() || !self.measures.is_empty() {
+            return false;
+        }
+        let mut counts: Vec<(Bucket, u64)> = Vec::new();
+        for cell in census.cells {
+            match counts.last_mut() {
+                Some((bucket, rows)) if bucket.contains(cell.first) && bucket.contains(cell.last) => *rows += cell.rows,
+                _ => {
+                    let bucket = step.bucket(cell.first);
+                    if !bucket.contains(cell.last) {
+                        return false;
+                    }
+                    counts.push((bucket, cell.rows));
+                }
+            }
+        }
+        for (bucket, rows) in counts {
+            self.buckets.insert(bucket.start);
+            self.put(Some(bucket.start), service, severity, rows, [bucket.start; 2]);
+            if self.check().is_break() {
+                break;
+            }
+        }
+        true
     }
 
     /// The place of the group with these values, which is made if there is none.
@@ -184,20 +214,21 @@ impl Tally for Aggregator {
     fn take(&mut self, census: &Census<'_>) -> bool {
         let Some(dimensions) = self.dimensions() else { return false };
         let times = [census.times.start.as_nanos(), census.times.end.as_nanos()];
+        let service = if dimensions.service { census.service } else { Some("") };
+        let severity = if dimensions.severity { census.severity } else { Some(Severity::Info) };
         let bucket = match &dimensions.step {
             None => None,
             Some(step) => {
                 let [first, last] = times;
                 let bucket = step.bucket(first);
                 if !bucket.contains(last) {
-                    return false;
+                    let (Some(service), Some(severity)) = (service, severity) else { return false };
+                    return self.take_cells(step, service, severity, census);
                 }
                 self.buckets.insert(bucket.start);
                 Some(bucket.start)
             }
         };
-        let service = if dimensions.service { census.service } else { Some("") };
-        let severity = if dimensions.severity { census.severity } else { Some(Severity::Info) };
         if let (Some(service), Some(severity)) = (service, severity) {
             self.put(bucket, service, severity, census.rows, times);
             let _ = self.check();

@@ -222,7 +222,8 @@ fn what_is_known_without_a_look_is_taken_where_it_is_enough() {
         start: Timestamp::from_nanos(from * HOUR),
         end: Timestamp::from_nanos(to * HOUR),
     };
-    let plain = Census { rows: 7, times: times(5, 9), service: None, severity: None, counts: &[], fields: None };
+    let plain =
+        Census { rows: 7, times: times(5, 9), service: None, severity: None, counts: &[], cells: &[], fields: None };
     let warn = Census { severity: Some(Severity::Warn), ..plain };
     let counts = [("a", Severity::Warn, 3), ("b", Severity::Info, 4)].map(|(service, severity, rows)| Counted {
         service: service.to_owned(),

@@ -5,14 +5,22 @@ use std::collections::BTreeMap;
 use arrow_array::{Array, StringArray};
 use sluice_model::Severity;
 
-use super::segment::GroupCounts;
+use super::extent::{min_max, severity_bit};
+use super::order::RUN_ROWS;
+use super::segment::{GroupCounts, Piece, TimeCounts};
 use crate::batch::LogBatch;
-use crate::stats::Counted;
+use crate::stats::{Counted, TimeCell};
 
 /// How many pairs of service and severity are counted at most; where there are more, none is.
 const LEVELS_MAX: usize = 256;
 /// How many bytes their services have at most.
 const SERVICES_BYTES_MAX: usize = 16 << 10;
+/// How many cells of time there are at most, and how many pieces.
+const CELLS_MAX: i64 = 128;
+const PIECES_MAX: usize = 64;
+/// How long a cell is, in seconds: periods that most others are made of.
+const STEPS_S: [u32; 9] = [1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400];
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// Counts the rows of a group.
 pub(super) fn of(logs: &LogBatch) -> GroupCounts {
@@ -22,7 +30,18 @@ pub(super) fn of(logs: &LogBatch) -> GroupCounts {
         messages: not_empty(logs.messages()),
         // A row group's rows are counted by u32.
         attributes: logs.attributes().map(|(_, column)| (column.len() - column.null_count()) as u32).collect(),
+        times: times(logs.timestamps()),
+        pieces: pieces(logs),
     }
+}
+
+/// Whether a group has what is said of it. Where nothing is said nothing is wrong.
+pub(super) fn agree(said: &GroupCounts, logs: &LogBatch) -> bool {
+    let found = of(logs);
+    (said.services, said.messages, &said.attributes) == (found.services, found.messages, &found.attributes)
+        && (said.levels.is_empty() || said.levels == found.levels)
+        && (said.times.is_none() || said.times == found.times)
+        && (said.pieces.is_empty() || said.pieces == found.pieces)
 }
 
 fn not_empty(texts: &StringArray) -> u32 {
@@ -54,6 +73,60 @@ fn levels(logs: &LogBatch) -> Vec<(String, u8, u32)> {
         return Vec::new();
     }
     counts.into_iter().map(|((service, severity), rows)| (service.to_owned(), severity, rows)).collect()
+}
+
+/// By cells of time, as fine as there may be.
+fn times(timestamps: &[i64]) -> Option<TimeCounts> {
+    let (first, last) = min_max(timestamps.iter().copied())?;
+    let cell = |nanos: i64, step_s: u32| nanos.div_euclid(SECOND_NS).div_euclid(step_s.into());
+    let cells = |step_s: u32| cell(last, step_s) - cell(first, step_s) + 1;
+    let step_s = STEPS_S.into_iter().find(|step_s| cells(*step_s) <= CELLS_MAX)?;
+    let start = cell(first, step_s);
+    let mut rows = vec![0_u32; usize::try_from(cells(step_s)).unwrap_or_default()];
+    for nanos in timestamps {
+        let place = usize::try_from(cell(*nanos, step_s) - start).unwrap_or_default();
+        rows.get_mut(place).into_iter().for_each(|rows| *rows += 1);
+    }
+    Some(TimeCounts { step_s, start_s: start * i64::from(step_s), rows })
+}
+
+/// The pieces, unless they are many.
+fn pieces(logs: &LogBatch) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let rows = logs.services().iter().flatten().zip(logs.timestamps()).zip(logs.severities());
+    let mut last = None;
+    for (row, ((service, nanos), severity)) in rows.enumerate() {
+        let severity = severity_bit(*severity);
+        if row % RUN_ROWS == 0 || last.replace(service) != Some(service) {
+            pieces.push(Piece(0, *nanos, *nanos, 0));
+        }
+        last = Some(service);
+        if let Some(Piece(rows, first, last, severities)) = pieces.last_mut() {
+            *rows += 1;
+            *first = (*first).min(*nanos);
+            *last = (*last).max(*nanos);
+            *severities |= severity;
+        }
+        if pieces.len() > PIECES_MAX {
+            return Vec::new();
+        }
+    }
+    pieces
+}
+
+/// The counts by time, as a tally takes them.
+pub(super) fn cells(counts: &TimeCounts) -> Vec<TimeCell> {
+    let step = i64::from(counts.step_s);
+    let cells = (0..).zip(&counts.rows).filter(|(_, rows)| **rows > 0).map(|(place, rows)| {
+        let start = counts.start_s.saturating_add(step.saturating_mul(place));
+        let end = start.saturating_add(step);
+        TimeCell {
+            first: start.saturating_mul(SECOND_NS),
+            last: end.saturating_mul(SECOND_NS).saturating_sub(1),
+            rows: u64::from(*rows),
+        }
+    });
+    cells.collect()
 }
 
 /// The counts by service and severity, as a tally takes them.

@@ -101,7 +101,8 @@ pub(super) fn min_max(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
     })
 }
 
-fn severity_bit(number: u8) -> u32 {
+/// The bit of a severity number.
+pub(super) fn severity_bit(number: u8) -> u32 {
     1_u32.checked_shl(u32::from(number)).unwrap_or(0)
 }
 

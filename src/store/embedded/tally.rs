@@ -19,7 +19,7 @@ use super::reader::{OpenSegment, ReadError};
 use super::search::{Failure, Snapshot, spread};
 use super::segment::{RowGroup, Segment};
 use crate::query::{Columns, Expr, Filter, Verdict};
-use crate::stats::{Census, Counted, FieldCounts, Tally, Wants};
+use crate::stats::{Census, Counted, FieldCounts, Tally, TimeCell, Wants};
 use crate::store::StoreError;
 
 /// Gives every match to `tally`; tells `damaged` of each segment that had to be passed over.
@@ -197,6 +197,7 @@ impl<'a> Question<'a> {
             service: extent.only_service(),
             severity: extent.only_severity(),
             counts: &details.counts,
+            cells: &details.cells,
             fields: details.fields.as_ref(),
         })
     }
@@ -208,17 +209,21 @@ impl<'a> Question<'a> {
         };
         match &self.wants {
             Wants::Records => Details::default(),
-            Wants::Counts(dimensions) if dimensions.service || dimensions.severity => {
-                Details { counts: counts::counted(known), fields: None }
-            }
-            Wants::Counts(_) => Details::default(),
+            Wants::Counts(dimensions) => Details {
+                counts: if dimensions.service || dimensions.severity { counts::counted(known) } else { Vec::new() },
+                cells: match (&dimensions.step, &known.times) {
+                    (Some(_), Some(times)) => counts::cells(times),
+                    _ => Vec::new(),
+                },
+                fields: None,
+            },
             Wants::Fields => {
                 let fields = open.attribute_counts(index).map(|attributes| FieldCounts {
                     services: known.services.into(),
                     messages: known.messages.into(),
                     attributes,
                 });
-                Details { counts: Vec::new(), fields }
+                Details { fields, ..Details::default() }
             }
         }
     }
@@ -228,5 +233,6 @@ impl<'a> Question<'a> {
 #[derive(Default)]
 struct Details {
     counts: Vec<Counted>,
+    cells: Vec<TimeCell>,
     fields: Option<FieldCounts>,
 }
