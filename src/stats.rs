@@ -61,6 +61,11 @@ pub trait Tally {
     /// What it can take instead of records.
     fn wants(&self) -> Wants;
 
+    /// Whether it takes the column of an attribute also as a dictionary of texts.
+    fn takes_codes(&self) -> bool {
+        false
+    }
+
     /// Takes records that all match, if so much is known of them that it needs no look: whether it has.
     fn take(&mut self, census: &Census<'_>) -> bool;
 

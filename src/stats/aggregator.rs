@@ -155,19 +155,24 @@ impl Aggregator {
 
     /// Puts the rows of a batch into their groups.
     fn group(&mut self, dimensions: &[Coded<'_>], combined: &Combined) -> Option<Vec<usize>> {
+        let mut counts = vec![0_u64; combined.parts.len()];
+        for code in &combined.codes {
+            if let Some(count) = counts.get_mut(*code as usize) {
+                *count += 1;
+            }
+        }
         let mut encoded = Vec::new();
         let mut places = Vec::with_capacity(combined.parts.len());
-        for parts in &combined.parts {
+        for (parts, count) in combined.parts.iter().zip(&counts) {
+            if *count == 0 {
+                // The code of nothing, where every row has something: no group is there.
+                places.push(usize::MAX);
+                continue;
+            }
             let cells = dimensions.iter().zip(parts).filter_map(|(coded, code)| coded.cells.get(*code as usize));
             places.push(self.place_of(&cells.collect::<Vec<_>>(), &mut encoded));
             if self.check().is_break() {
                 return None;
-            }
-        }
-        let mut counts = vec![0_u64; places.len()];
-        for code in &combined.codes {
-            if let Some(count) = counts.get_mut(*code as usize) {
-                *count += 1;
             }
         }
         for (place, count) in places.iter().zip(counts) {
@@ -209,6 +214,10 @@ impl Tally for Aggregator {
 
     fn wants(&self) -> Wants {
         self.dimensions().map_or(Wants::Records, Wants::Counts)
+    }
+
+    fn takes_codes(&self) -> bool {
+        self.measures.iter().all(|measure| !matches!(measure.field, GroupField::Attribute(_)))
     }
 
     fn take(&mut self, census: &Census<'_>) -> bool {
@@ -255,7 +264,7 @@ impl Tally for Aggregator {
         let starts = dimensions.first().filter(|_| step.is_some()).into_iter().flat_map(|coded| &coded.cells);
         self.buckets.extend(starts.filter_map(|cell| if let Cell::Time(start) = cell { Some(*start) } else { None }));
         dimensions.extend(self.aggregation.by.iter().map(|by| codes::of_field(&by.meaning, records, &rows)));
-        let combined = dimensions.iter().fold(Combined::one(rows.len()), Combined::and);
+        let combined = Combined::of(&mut dimensions, rows.len());
         let Some(places) = self.group(&dimensions, &combined) else { return ControlFlow::Break(()) };
         if !self.measures.is_empty() {
             self.measure(records, &rows, combined, &places);

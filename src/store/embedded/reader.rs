@@ -1,35 +1,39 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
+mod source;
+
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow_array::{
-    ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt64Array,
+    ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader, StringArray, TimestampNanosecondArray, UInt8Array,
+    UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use parquet::basic::{Encoding, EncodingMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use rustix::io::Errno;
 use sluice_model::{RecordId, RunId, Severity};
 
-use super::seal::{Seal, Tail};
+use self::source::Source;
+use super::seal::Tail;
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use super::timestamps;
-use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
-use crate::files::{Access, File, Files};
+use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records, coded_text};
+use crate::files::{Access, Files};
 use crate::query::Columns;
 use crate::stats::FieldType;
 
@@ -124,6 +128,8 @@ impl From<serde_json::Error> for ReadError {
 pub(super) struct OpenSegment {
     source: Source,
     metadata: ArrowReaderMetadata,
+    /// The same, where attributes of few texts are read as dictionaries.
+    coded: Arc<OnceLock<ArrowReaderMetadata>>,
     pub(super) footer: Arc<Footer>,
     footer_bytes: u64,
 }
@@ -155,7 +161,7 @@ impl OpenSegment {
             if footer.row_groups.len() != metadata.metadata().num_row_groups() {
                 return Err(ReadError::Damaged("the footers do not agree".to_owned()));
             }
-            Ok(OpenSegment { source, metadata, footer, footer_bytes })
+            Ok(OpenSegment { source, metadata, coded: Arc::default(), footer, footer_bytes })
         })
     }
 
@@ -172,7 +178,8 @@ impl OpenSegment {
     /// The same segment; what is read of it is added to `bytes`.
     pub(super) fn counting(&self, bytes: &Arc<AtomicU64>) -> OpenSegment {
         let source = Source { read_bytes: Some(bytes.clone()), ..self.source.clone() };
-        OpenSegment { source, metadata: self.metadata.clone(), footer: self.footer.clone(), ..*self }
+        let (metadata, coded, footer) = (self.metadata.clone(), self.coded.clone(), self.footer.clone());
+        OpenSegment { source, metadata, coded, footer, ..*self }
     }
 
     /// Reads all of it, to see that it can be.
@@ -217,7 +224,7 @@ impl OpenSegment {
 
     /// Rows of a row group with all their columns: those whose bit is set.
     pub(super) fn rows(&self, group: usize, rows: BooleanBuffer) -> Result<Records, ReadError> {
-        let columns = self.read(group, Some(rows), ProjectionMask::all(), self.metadata.schema())?;
+        let columns = self.read(&self.metadata, group, Some(rows), ProjectionMask::all())?;
         Ok(Records::try_from_arrow(&columns)?)
     }
 
@@ -276,6 +283,13 @@ impl OpenSegment {
         nulls.is_none_or(|nulls| i64::try_from(nulls) != Ok(group.num_rows()))
     }
 
+    /// Whether every record of the row group is known to have the attribute.
+    pub(super) fn always_has_attribute(&self, group: usize, name: &str) -> bool {
+        let counts = self.footer.row_groups.get(group).and_then(|group| Some((group.rows, group.counts.as_ref()?)));
+        let place = self.place_of(name).and_then(|place| place.checked_sub(OVERFLOW + 1));
+        counts.zip(place).is_some_and(|((rows, counts), place)| counts.attributes.get(place) == Some(&rows))
+    }
+
     /// Rows of a row group (all, or those whose bit is set) of which only the columns at the places in `wanted` are read,
     /// in ascending order; the other fixed ones are filled with something of their type.
     pub(super) fn columns(
@@ -284,13 +298,56 @@ impl OpenSegment {
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<Records, ReadError> {
-        let schema = Arc::new(self.metadata.schema().project(wanted)?);
+        Ok(Records::try_from_arrow(&self.project(&self.metadata, group, rows, wanted)?)?)
+    }
+
+    /// The same, where the column of an attribute may be a dictionary of texts.
+    pub(super) fn coded_columns(
+        &self,
+        group: usize,
+        rows: Option<BooleanBuffer>,
+        wanted: &[usize],
+    ) -> Result<Records, ReadError> {
+        let metadata = match self.coded.get() {
+            Some(metadata) => metadata,
+            None => {
+                let made = guarded(|| self.with_dictionaries())?;
+                self.coded.get_or_init(|| made)
+            }
+        };
+        Ok(Records::try_from_coded(&self.project(metadata, group, rows, wanted)?)?)
+    }
+
+    /// How the file is read where the columns of attributes become dictionaries that are nothing else in it.
+    fn with_dictionaries(&self) -> Result<ArrowReaderMetadata, ReadError> {
+        let groups = self.metadata.metadata().row_groups();
+        let is_coded = |place: usize| groups.iter().all(|group| group.columns().get(place).is_some_and(is_dictionary));
+        let field = |(place, field): (usize, &Arc<Field>)| {
+            if place > OVERFLOW && field.data_type() == &DataType::Utf8 && is_coded(place) {
+                Arc::new(field.as_ref().clone().with_data_type(coded_text()))
+            } else {
+                field.clone()
+            }
+        };
+        let fields: Vec<Arc<Field>> = self.metadata.schema().fields().iter().enumerate().map(field).collect();
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+        Ok(ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?)
+    }
+
+    fn project(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        group: usize,
+        rows: Option<BooleanBuffer>,
+        wanted: &[usize],
+    ) -> Result<RecordBatch, ReadError> {
         let (count, read) = if wanted.is_empty() {
             let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+            let schema = Arc::new(Schema::empty());
             (rows.map_or_else(all, |rows| rows.count_set_bits()), RecordBatch::new_empty(schema))
         } else {
-            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
-            let read = self.read(group, rows, mask, &schema)?;
+            let mask = ProjectionMask::roots(metadata.parquet_schema(), wanted.iter().copied());
+            let read = self.read(metadata, group, rows, mask)?;
             (read.num_rows(), read)
         };
         let mut found = read.schema_ref().fields().iter().cloned().zip(read.columns().iter().cloned());
@@ -303,31 +360,32 @@ impl OpenSegment {
             fields.push(field);
             columns.push(column);
         });
-        Ok(Records::try_from_arrow(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)?)
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     fn read(
         &self,
+        metadata: &ArrowReaderMetadata,
         group: usize,
         rows: Option<BooleanBuffer>,
         mask: ProjectionMask,
-        schema: &SchemaRef,
     ) -> Result<RecordBatch, ReadError> {
         guarded(|| {
             let all = self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
             let expected = rows.as_ref().map_or(all, BooleanBuffer::count_set_bits);
-            let mut builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone())
-                    .with_row_groups(vec![group])
-                    .with_projection(mask)
-                    .with_batch_size(expected.max(1));
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata.clone())
+                .with_row_groups(vec![group])
+                .with_projection(mask)
+                .with_batch_size(expected.max(1));
             if let Some(rows) = rows {
                 builder = builder.with_row_selection(RowSelection::from_boolean_buffer(rows));
             }
-            let mut batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+            let reader = builder.build()?;
+            let schema = reader.schema();
+            let mut batches = reader.collect::<Result<Vec<_>, _>>()?;
             let columns = match batches.len() {
                 1 => batches.swap_remove(0),
-                _ => concat_batches(schema, &batches)?,
+                _ => concat_batches(&schema, &batches)?,
             };
             let columns = match columns.schema_ref().index_of(TIMESTAMP_NAME) {
                 Ok(place) => timestamps::to_nanos(&columns, place)?,
@@ -340,6 +398,12 @@ impl OpenSegment {
             }
         })
     }
+}
+
+/// Whether every page of a column chunk has codes of one dictionary.
+fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
+    let only_codes = |encodings: &EncodingMask| encodings.is_only(Encoding::RLE_DICTIONARY);
+    chunk.dictionary_page_offset().is_some() && chunk.page_encoding_stats_mask().is_some_and(only_codes)
 }
 
 /// The footer's number of format, which tells whether the rest can be understood.
@@ -362,62 +426,5 @@ fn filler(column: usize, rows: usize) -> ArrayRef {
         TIMESTAMP => Arc::new(TimestampNanosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         SEVERITY => Arc::new(UInt8Array::from(vec![Severity::Info.number(); rows])),
         _ => Arc::new(StringArray::new(OffsetBuffer::new_zeroed(rows), Buffer::from_vec(Vec::<u8>::new()), None)),
-    }
-}
-
-/// A file that many readers share: every read says where, and verifies what it reads.
-#[derive(Clone)]
-struct Source {
-    file: Arc<dyn File>,
-    length: u64,
-    /// Segments of format 1 have none.
-    seal: Option<Arc<Seal>>,
-    /// The end of the file from a place on, as it was read and verified, while the footer is decoded.
-    tail: (u64, Bytes),
-    /// Where it is counted how many bytes are read, if it is.
-    read_bytes: Option<Arc<AtomicU64>>,
-}
-
-impl Source {
-    /// Reads bytes, all of which must be there.
-    fn read(&self, start: u64, length: usize) -> Result<Bytes, ReadError> {
-        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            return Err(ReadError::Damaged(format!("{length} bytes from {start} on are not all there")));
-        }
-        let (tail_start, tail) = &self.tail;
-        if let Some(place) = start.checked_sub(*tail_start) {
-            return Ok(tail.slice(place as usize..place as usize + length));
-        }
-        if let Some(count) = &self.read_bytes {
-            let touched = self.seal.as_ref().map(|seal| seal.touched(start, length));
-            count.fetch_add(touched.map_or(length as u64, |range| range.end - range.start), Ordering::Relaxed);
-        }
-        if let Some(seal) = &self.seal {
-            return seal.read_verified(&*self.file, start, length);
-        }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.length
-    }
-}
-
-impl ChunkReader for Source {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        // Page headers are read this way: short, and only where a file has no index of its pages.
-        const AHEAD_BYTES: u64 = 16 << 10;
-        let length = AHEAD_BYTES.min(self.length.saturating_sub(start));
-        Ok(self.get_bytes(start, length as usize)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.read(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }

@@ -18,6 +18,7 @@ use super::memory::Chunk;
 use super::reader::{OpenSegment, ReadError};
 use super::search::{Failure, Snapshot, spread};
 use super::segment::{RowGroup, Segment};
+use crate::batch::Records;
 use crate::query::{Columns, Expr, Filter, Verdict};
 use crate::stats::{Census, Counted, FieldCounts, Tally, TimeCell, Wants};
 use crate::store::StoreError;
@@ -56,6 +57,7 @@ struct Question<'a> {
     keys: Columns,
     wanted: Columns,
     wants: Wants,
+    takes_codes: bool,
 }
 
 impl<'a> Question<'a> {
@@ -69,6 +71,7 @@ impl<'a> Question<'a> {
             later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
             wanted: tally.columns(),
             wants: tally.wants(),
+            takes_codes: tally.takes_codes(),
         }
     }
 
@@ -151,7 +154,7 @@ impl<'a> Question<'a> {
         }
         let rows = group.rows as usize;
         if verdict == Verdict::Always {
-            let records = open.columns(index, None, &open.places(&self.wanted))?;
+            let records = self.read_wanted(open, index, None)?;
             return Ok(tally.add(&records, &BooleanBuffer::new_set(rows)));
         }
         // What is read for the filter serves the tally too, if that needs nothing but key columns.
@@ -182,8 +185,14 @@ impl<'a> Question<'a> {
             return Ok(tally.add(&records, &passing));
         }
         let selection = (count < rows).then_some(passing);
-        let records = open.columns(index, selection, &open.places(&self.wanted))?;
+        let records = self.read_wanted(open, index, selection)?;
         Ok(tally.add(&records, &BooleanBuffer::new_set(count)))
+    }
+
+    /// Rows of a row group with the columns that the tally looks at.
+    fn read_wanted(&self, open: &OpenSegment, group: usize, rows: Option<BooleanBuffer>) -> Result<Records, ReadError> {
+        let places = open.places(&self.wanted);
+        if self.takes_codes { open.coded_columns(group, rows, &places) } else { open.columns(group, rows, &places) }
     }
 
     /// Offers records, all of which match, by what is known of them: whether they were taken.
