@@ -166,6 +166,35 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_counted_by_time_and_by_piece() {
+        let mut builder = LogBatchBuilder::new();
+        for (seconds, service, severity) in
+            [(-1, "a", Severity::Info), (3, "a", Severity::Warn), (1, "b", Severity::Info), (899, "b", Severity::Info)]
+        {
+            builder.commit(Timestamp::from_nanos(seconds * SECOND_NS), severity, "", service, "m");
+        }
+        let logs = builder.finish();
+        let counts = of(&logs);
+        let mut rows = vec![0; 61];
+        (rows[0], rows[1], rows[60]) = (1, 2, 1);
+        assert_eq!(counts.times, Some(TimeCounts { step_s: 15, start_s: -15, rows }));
+        let times: Vec<_> = cells(counts.times.as_ref().unwrap()).iter().map(|cell| (cell.first, cell.rows)).collect();
+        assert_eq!(times, [(-15 * SECOND_NS, 1), (0, 2), (885 * SECOND_NS, 1)]);
+        let (info, warn) = (1 << 9, 1 << 13);
+        let pieces = [Piece(2, -SECOND_NS, 3 * SECOND_NS, info | warn), Piece(2, SECOND_NS, 899 * SECOND_NS, info)];
+        assert_eq!(counts.pieces, pieces);
+        assert!(agree(&counts, &logs));
+        let unsaid = GroupCounts { levels: Vec::new(), times: None, pieces: Vec::new(), ..counts.clone() };
+        assert!(agree(&unsaid, &logs));
+        let mut lies = vec![counts.clone(); 4];
+        lies[0].levels[0].2 += 1;
+        lies[1].times.as_mut().unwrap().rows[3] += 1;
+        lies[2].pieces[1].1 -= 1;
+        lies[3].messages -= 1;
+        lies.iter().for_each(|lie| assert!(!agree(lie, &logs), "{lie:?}"));
+    }
+
+    #[test]
     fn a_row_group_of_an_older_file_says_nothing() {
         let json = r#"{"rows":1,"time_min":0,"time_max":0,"severities":2,"service_min":"","service_max":"","sequences":[0,0],"tokens":null}"#;
         let group: crate::store::embedded::segment::RowGroup = serde_json::from_str(json).unwrap();

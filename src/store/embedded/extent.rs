@@ -72,8 +72,7 @@ impl Extent {
 
     /// The severities that occur.
     pub(super) fn severities(&self) -> SeveritySet {
-        let occurs = |severity: &Severity| self.severities & severity_bit(severity.number()) != 0;
-        Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
+        severities_of(self.severities)
     }
 
     /// The severity of all records, if it is one.
@@ -99,6 +98,12 @@ pub(super) fn min_max(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
         None => Some((value, value)),
         Some((min, max)) => Some((value.min(min), value.max(max))),
     })
+}
+
+/// The severities whose bits are set.
+pub(super) fn severities_of(bits: u32) -> SeveritySet {
+    let occurs = |severity: &Severity| bits & severity_bit(severity.number()) != 0;
+    Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
 }
 
 /// The bit of a severity number.

@@ -1,8 +1,8 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
+mod error;
 mod source;
 
-use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,7 +14,7 @@ use arrow_array::{
     UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -22,17 +22,16 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::basic::{Encoding, EncodingMask};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
 use parquet::file::statistics::Statistics;
-use rustix::io::Errno;
 use sluice_model::{RecordId, RunId, Severity};
 
+pub(super) use self::error::ReadError;
 use self::source::Source;
 use super::seal::Tail;
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use super::timestamps;
-use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records, coded_text};
+use crate::batch::{ATTRIBUTE_PREFIX, BlockSet, LogBatch, Records, coded_text};
 use crate::files::{Access, Files};
 use crate::query::Columns;
 use crate::stats::FieldType;
@@ -55,74 +54,6 @@ static FIXED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let nobody = RecordId { run: RunId::from_bytes([0; RunId::BYTES]), sequence: 0 };
     Records::numbered(nobody, LogBatch::empty()).arrow_schema()
 });
-
-/// Why a segment could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    /// The segment is not what was written.
-    #[error("{0}")]
-    Damaged(String),
-    /// A newer Sluice wrote it.
-    #[error("it has format {0}, and this version reads up to {FORMAT}")]
-    TooNew(u32),
-    /// The device cannot read it now; the segment may be sound.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// The operating system could not do its part; the segment may be sound.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                ReadError::Damaged(error.to_string())
-            }
-            _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => ReadError::Unreadable(error),
-            _ => ReadError::Io(error),
-        }
-    }
-}
-
-impl From<ParquetError> for ReadError {
-    fn from(error: ParquetError) -> Self {
-        match error {
-            ParquetError::External(error) => match error.downcast::<io::Error>() {
-                Ok(error) => ReadError::from(*error),
-                Err(error) => {
-                    error.downcast().map_or_else(|error| ReadError::Damaged(error.to_string()), |error| *error)
-                }
-            },
-            error => ReadError::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<ArrowError> for ReadError {
-    fn from(error: ArrowError) -> Self {
-        match error {
-            ArrowError::IoError(_, error) => ReadError::from(error),
-            ArrowError::ExternalError(error) => match error.downcast::<ParquetError>() {
-                Ok(error) => ReadError::from(*error),
-                Err(error) => ReadError::Damaged(error.to_string()),
-            },
-            error => ReadError::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<BatchError> for ReadError {
-    fn from(error: BatchError) -> Self {
-        ReadError::Damaged(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for ReadError {
-    fn from(error: serde_json::Error) -> Self {
-        ReadError::Damaged(error.to_string())
-    }
-}
 
 /// A segment whose footer is read.
 pub(super) struct OpenSegment {
@@ -228,6 +159,18 @@ impl OpenSegment {
         Ok(Records::try_from_arrow(&columns)?)
     }
 
+    /// The ids of the rows of a row group whose bit is set.
+    pub(super) fn ids(&self, group: usize, rows: BooleanBuffer) -> Result<Vec<RecordId>, ReadError> {
+        let read = self.columns(group, Some(rows), &[RUN, SEQUENCE])?;
+        Ok((0..read.len()).map(|row| read.id(row)).collect())
+    }
+
+    /// Rows of a row group with all that is in them: those whose bit is set.
+    pub(super) fn records(&self, group: usize, rows: BooleanBuffer) -> Result<Records, ReadError> {
+        let every: Vec<usize> = (0..self.metadata.schema().fields().len()).collect();
+        self.columns(group, Some(rows), &every)
+    }
+
     /// The places of the columns that an evaluation looks at, in ascending order.
     pub(super) fn places(&self, wanted: &Columns) -> Vec<usize> {
         let fixed = [
@@ -291,7 +234,8 @@ impl OpenSegment {
     }
 
     /// Rows of a row group (all, or those whose bit is set) of which only the columns at the places in `wanted` are read,
-    /// in ascending order; the other fixed ones are filled with something of their type.
+    /// in ascending order; the other fixed ones are filled with something of their type. Nor are those read of which the
+    /// footer says that they are the same in every row.
     pub(super) fn columns(
         &self,
         group: usize,
@@ -341,19 +285,30 @@ impl OpenSegment {
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<RecordBatch, ReadError> {
-        let (count, read) = if wanted.is_empty() {
+        let run = if let [range] = self.footer.segment.ids.as_slice() { Some(range.run) } else { None };
+        let overflows = self.may_overflow(group);
+        // What is the same in every row need not be read.
+        let is_read = |place: &usize| (*place != RUN || run.is_none()) && (*place != OVERFLOW || overflows);
+        let read: Vec<usize> = wanted.iter().copied().filter(is_read).collect();
+        let (count, found) = if read.is_empty() {
             let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
             let schema = Arc::new(Schema::empty());
             (rows.map_or_else(all, |rows| rows.count_set_bits()), RecordBatch::new_empty(schema))
         } else {
-            let mask = ProjectionMask::roots(metadata.parquet_schema(), wanted.iter().copied());
-            let read = self.read(metadata, group, rows, mask)?;
-            (read.num_rows(), read)
+            let mask = ProjectionMask::roots(metadata.parquet_schema(), read.iter().copied());
+            let found = self.read(metadata, group, rows, mask)?;
+            (found.num_rows(), found)
         };
-        let mut found = read.schema_ref().fields().iter().cloned().zip(read.columns().iter().cloned());
+        let mut found = found.schema_ref().fields().iter().cloned().zip(found.columns().iter().cloned());
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
-            let found = if wanted.contains(&column) { found.next() } else { None };
-            found.unwrap_or_else(|| (field, filler(column, count)))
+            let found = if read.contains(&column) { found.next() } else { None };
+            found.unwrap_or_else(|| match run.filter(|_| column == RUN && wanted.contains(&RUN)) {
+                Some(run) => (
+                    field,
+                    Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, run.to_bytes().repeat(count).into(), None)),
+                ),
+                None => (field, filler(column, count)),
+            })
         });
         let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
         found.for_each(|(field, column)| {
@@ -420,11 +375,23 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadErro
 
 /// Something to stand in a column that is not read.
 fn filler(column: usize, rows: usize) -> ArrayRef {
+    /// As many rows as nearly all row groups have at most.
+    const ROWS: usize = 64 << 10;
+    static FILLERS: LazyLock<Vec<ArrayRef>> =
+        LazyLock::new(|| (0..=OVERFLOW).map(|column| new_filler(column, ROWS)).collect());
+    match FILLERS.get(column) {
+        Some(filler) if rows <= ROWS => filler.slice(0, rows),
+        _ => new_filler(column, rows),
+    }
+}
+
+fn new_filler(column: usize, rows: usize) -> ArrayRef {
     match column {
         RUN => Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, vec![0_u8; rows * RunId::BYTES].into(), None)),
         SEQUENCE => Arc::new(UInt64Array::from(vec![0; rows])),
         TIMESTAMP => Arc::new(TimestampNanosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         SEVERITY => Arc::new(UInt8Array::from(vec![Severity::Info.number(); rows])),
+        OVERFLOW => Arc::new(StringArray::new_null(rows)),
         _ => Arc::new(StringArray::new(OffsetBuffer::new_zeroed(rows), Buffer::from_vec(Vec::<u8>::new()), None)),
     }
 }
