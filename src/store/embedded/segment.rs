@@ -17,7 +17,7 @@
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
-//! that it replaces, the bounds and the counts of each row group, and where the regions are. A reader refuses a format above its own.
+//! that it replaces, the bounds and the counts of each row group ([`GroupCounts`], of which older files say less), and where the regions are. A reader refuses a format above its own.
 //!
 //! **Invariants.** A file under its final name is complete and never changes. No record stands in two segments that the
 //! manifest lists.
