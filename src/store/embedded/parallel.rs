@@ -185,7 +185,7 @@ mod tests {
         let mut taken = 0;
         let work = |item: &u64| {
             begun.fetch_add(1, Ordering::Relaxed);
-            if item % 7 == 0 {
+            if item.is_multiple_of(7) {
                 thread::sleep(Duration::from_micros(300));
             }
             item * 2
