@@ -104,7 +104,7 @@ impl LogBatch {
     /// # Errors
     /// [`BatchError::Layout`], if they are not laid out as this module says.
     pub fn try_new(columns: RecordBatch) -> Result<LogBatch, BatchError> {
-        check_layout(&columns)?;
+        check_layout(&columns, false)?;
         Ok(LogBatch { columns })
     }
 
@@ -205,7 +205,12 @@ impl LogBatch {
     }
 }
 
-fn check_layout(columns: &RecordBatch) -> Result<(), BatchError> {
+/// The type of a column of texts of which each is there once, and has a code.
+pub(crate) fn coded_text() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+fn check_layout(columns: &RecordBatch, coded: bool) -> Result<(), BatchError> {
     let fields = columns.schema_ref().fields();
     if fields.len() < FIXED_COLUMNS || fields.len() > FIXED_COLUMNS + MAX_ATTRIBUTE_COLUMNS {
         return Err(BatchError::Layout(format!("{} columns", fields.len())));
@@ -218,6 +223,7 @@ fn check_layout(columns: &RecordBatch) -> Result<(), BatchError> {
     for field in fields.iter().skip(FIXED_COLUMNS) {
         let scalar =
             matches!(field.data_type(), DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Utf8);
+        let scalar = scalar || coded && *field.data_type() == coded_text();
         if !field.name().starts_with(ATTRIBUTE_PREFIX) || !scalar {
             return Err(BatchError::Layout(format!("{field} is no attribute")));
         }
@@ -256,6 +262,16 @@ impl Records {
     /// # Errors
     /// [`BatchError::Layout`], if they are not laid out as that method says.
     pub fn try_from_arrow(columns: &RecordBatch) -> Result<Records, BatchError> {
+        Records::from_columns(columns, false)
+    }
+
+    /// The same, where the column of an attribute may also be a dictionary of texts. Only a tally that says so looks at
+    /// such records ([`crate::stats::Tally::takes_codes`]).
+    pub(crate) fn try_from_coded(columns: &RecordBatch) -> Result<Records, BatchError> {
+        Records::from_columns(columns, true)
+    }
+
+    fn from_columns(columns: &RecordBatch, coded: bool) -> Result<Records, BatchError> {
         let fields = columns.schema_ref().fields();
         let named = fields.iter().zip(ID_FIELDS.iter());
         let ids_lead = fields.len() > ID_COLUMNS
@@ -267,7 +283,9 @@ impl Records {
         let rest: Vec<usize> = (ID_COLUMNS..fields.len()).collect();
         let runs = columns.column(0).as_fixed_size_binary().clone();
         let sequences = columns.column(1).as_primitive::<UInt64Type>().clone();
-        Ok(Records { ids: Ids::Each(runs, sequences), logs: LogBatch::try_new(columns.project(&rest)?)? })
+        let logs = LogBatch { columns: columns.project(&rest)? };
+        check_layout(&logs.columns, coded)?;
+        Ok(Records { ids: Ids::Each(runs, sequences), logs })
     }
 
     /// All columns: `run` (fixed-size binary, 10 bytes) and `sequence` (`uint64`), then those of the batch.

@@ -61,6 +61,11 @@ pub trait Tally {
     /// What it can take instead of records.
     fn wants(&self) -> Wants;
 
+    /// Whether it takes the column of an attribute also as a dictionary of texts.
+    fn takes_codes(&self) -> bool {
+        false
+    }
+
     /// Takes records that all match, if so much is known of them that it needs no look: whether it has.
     fn take(&mut self, census: &Census<'_>) -> bool;
 
@@ -123,6 +128,8 @@ pub struct Census<'a> {
     pub severity: Option<Severity>,
     /// How many there are of each service and severity; empty, if that is not known.
     pub counts: &'a [Counted],
+    /// How many there are in each stretch of time, in order; empty, if that is not known.
+    pub cells: &'a [TimeCell],
     /// How many have each field, if it is known.
     pub fields: Option<&'a FieldCounts>,
 }
@@ -134,6 +141,17 @@ pub struct Counted {
     pub service: String,
     /// The severity.
     pub severity: Severity,
+    /// How many.
+    pub rows: u64,
+}
+
+/// How many records lie in a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeCell {
+    /// No time is before this one, in ns.
+    pub first: i64,
+    /// No time is after this one, in ns.
+    pub last: i64,
     /// How many.
     pub rows: u64,
 }

@@ -4,7 +4,7 @@ use super::expr::{Condition, Expr, Field, Needle, Test};
 use super::literal::Literal;
 use super::{Filter, SeveritySet, Term, TimeRange};
 
-/// What is known of some records without a look at them. Each method may say yes where it is not known, but for the last.
+/// What is known of some records without a look at them. Where it is not known, each method says what excludes nothing.
 pub trait Summary {
     /// The times that occur lie within this range.
     fn times(&self) -> TimeRange;
@@ -14,6 +14,10 @@ pub trait Summary {
     fn may_have_service(&self, service: &str) -> bool;
     /// Whether any record may have the attribute.
     fn may_have_attribute(&self, name: &str) -> bool;
+    /// Whether every record is known to have the attribute.
+    fn always_has_attribute(&self, _name: &str) -> bool {
+        false
+    }
     /// Whether any message may have all of these folded tokens.
     fn may_have_tokens(&self, tokens: &[String]) -> bool;
 
@@ -122,6 +126,9 @@ impl Condition {
             Condition::Field(Field::Service, Test::OneOf(services)) => {
                 let may_be = |service: &Literal| !service.is_one_text() || summary.may_have_service(service.text());
                 Verdict::never_unless(services.iter().any(may_be))
+            }
+            Condition::Field(Field::Attribute(name), Test::Exists) if summary.always_has_attribute(name) => {
+                Verdict::Always
             }
             Condition::Field(Field::Attribute(name), _) => Verdict::never_unless(summary.may_have_attribute(name)),
             Condition::Field(..) => Verdict::Maybe,

@@ -15,6 +15,7 @@ use super::codes::{self, Coded, Combined, Rows};
 use super::fast::Fast;
 use super::finish;
 use super::measure::{Grouped, Measure, State};
+use super::step::{Bucket, Step};
 use super::table::Table;
 use super::{Census, Dimensions, Gather, LimitError, Tally, Wants};
 use crate::batch::Records;
@@ -95,6 +96,35 @@ impl Aggregator {
         }
     }
 
+    /// Takes records of one service and severity by how many there are in each stretch of time, if none of these lies in
+    /// two buckets: whether it has.
+    fn take_cells(&mut self, step: &Step, service: &str, severity: Severity, census: &Census<'_>) -> bool {
+        if census.cells.is_empty() || !self.measures.is_empty() {
+            return false;
+        }
+        let mut counts: Vec<(Bucket, u64)> = Vec::new();
+        for cell in census.cells {
+            match counts.last_mut() {
+                Some((bucket, rows)) if bucket.contains(cell.first) && bucket.contains(cell.last) => *rows += cell.rows,
+                _ => {
+                    let bucket = step.bucket(cell.first);
+                    if !bucket.contains(cell.last) {
+                        return false;
+                    }
+                    counts.push((bucket, cell.rows));
+                }
+            }
+        }
+        for (bucket, rows) in counts {
+            self.buckets.insert(bucket.start);
+            self.put(Some(bucket.start), service, severity, rows, [bucket.start; 2]);
+            if self.check().is_break() {
+                break;
+            }
+        }
+        true
+    }
+
     /// The place of the group with these values, which is made if there is none.
     fn place_of(&mut self, key: &[&Cell<'_>], encoded: &mut Vec<u8>) -> usize {
         encoded.clear();
@@ -125,19 +155,24 @@ impl Aggregator {
 
     /// Puts the rows of a batch into their groups.
     fn group(&mut self, dimensions: &[Coded<'_>], combined: &Combined) -> Option<Vec<usize>> {
+        let mut counts = vec![0_u64; combined.parts.len()];
+        for code in &combined.codes {
+            if let Some(count) = counts.get_mut(*code as usize) {
+                *count += 1;
+            }
+        }
         let mut encoded = Vec::new();
         let mut places = Vec::with_capacity(combined.parts.len());
-        for parts in &combined.parts {
+        for (parts, count) in combined.parts.iter().zip(&counts) {
+            if *count == 0 {
+                // The code of nothing, where every row has something: no group is there.
+                places.push(usize::MAX);
+                continue;
+            }
             let cells = dimensions.iter().zip(parts).filter_map(|(coded, code)| coded.cells.get(*code as usize));
             places.push(self.place_of(&cells.collect::<Vec<_>>(), &mut encoded));
             if self.check().is_break() {
                 return None;
-            }
-        }
-        let mut counts = vec![0_u64; places.len()];
-        for code in &combined.codes {
-            if let Some(count) = counts.get_mut(*code as usize) {
-                *count += 1;
             }
         }
         for (place, count) in places.iter().zip(counts) {
@@ -181,23 +216,28 @@ impl Tally for Aggregator {
         self.dimensions().map_or(Wants::Records, Wants::Counts)
     }
 
+    fn takes_codes(&self) -> bool {
+        self.measures.iter().all(|measure| !matches!(measure.field, GroupField::Attribute(_)))
+    }
+
     fn take(&mut self, census: &Census<'_>) -> bool {
         let Some(dimensions) = self.dimensions() else { return false };
         let times = [census.times.start.as_nanos(), census.times.end.as_nanos()];
+        let service = if dimensions.service { census.service } else { Some("") };
+        let severity = if dimensions.severity { census.severity } else { Some(Severity::Info) };
         let bucket = match &dimensions.step {
             None => None,
             Some(step) => {
                 let [first, last] = times;
                 let bucket = step.bucket(first);
                 if !bucket.contains(last) {
-                    return false;
+                    let (Some(service), Some(severity)) = (service, severity) else { return false };
+                    return self.take_cells(step, service, severity, census);
                 }
                 self.buckets.insert(bucket.start);
                 Some(bucket.start)
             }
         };
-        let service = if dimensions.service { census.service } else { Some("") };
-        let severity = if dimensions.severity { census.severity } else { Some(Severity::Info) };
         if let (Some(service), Some(severity)) = (service, severity) {
             self.put(bucket, service, severity, census.rows, times);
             let _ = self.check();
@@ -224,7 +264,7 @@ impl Tally for Aggregator {
         let starts = dimensions.first().filter(|_| step.is_some()).into_iter().flat_map(|coded| &coded.cells);
         self.buckets.extend(starts.filter_map(|cell| if let Cell::Time(start) = cell { Some(*start) } else { None }));
         dimensions.extend(self.aggregation.by.iter().map(|by| codes::of_field(&by.meaning, records, &rows)));
-        let combined = dimensions.iter().fold(Combined::one(rows.len()), Combined::and);
+        let combined = Combined::of(&mut dimensions, rows.len());
         let Some(places) = self.group(&dimensions, &combined) else { return ControlFlow::Break(()) };
         if !self.measures.is_empty() {
             self.measure(records, &rows, combined, &places);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, DictionaryArray, StringArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 use memchr::memmem::Finder;
@@ -158,6 +158,11 @@ fn of_severities(severities: &[u8], rows: &Rows, coded: &mut Coded<'_>) {
 fn of_column<'a>(column: &'a ArrayRef, rows: &Rows, coded: &mut Coded<'a>) {
     match column.data_type() {
         DataType::Utf8 => of_texts(column.as_string(), rows, coded),
+        DataType::Dictionary(..) => {
+            if let Some(column) = column.as_dictionary_opt::<Int32Type>() {
+                of_dictionary(column, rows, coded);
+            }
+        }
         DataType::Int64 => {
             let values = column.as_primitive::<Int64Type>().values();
             of_integers(rows, Some(column), |row| values.get(row).copied().unwrap_or_default(), Cell::Int, coded);
@@ -216,6 +221,30 @@ fn of_integers<'a>(
         let value = value(row);
         let code = *known.entry(value).or_insert_with(|| coded.new_code(cell(value)));
         coded.set(place, code);
+    });
+}
+
+/// Codes for a column that has some of its own.
+fn of_dictionary<'a>(column: &'a DictionaryArray<Int32Type>, rows: &Rows, coded: &mut Coded<'a>) {
+    let Some(texts) = column.values().as_string_opt::<i32>() else { return };
+    let codes = column.keys().values();
+    if let Rows::All(count) = rows
+        && column.null_count() == 0
+        && texts.len() <= *count
+    {
+        // As they are, one further on: the first is that of nothing.
+        coded.cells.extend(texts.iter().map(|text| Cell::Text(text.unwrap_or_default().into())));
+        coded.codes = codes.iter().map(|code| (*code as u32).saturating_add(1)).collect();
+        return;
+    }
+    let mut table = vec![NONE; texts.len()];
+    rows.each_valid(column, |place, row| {
+        let code = codes.get(row).map_or(0, |code| *code as usize);
+        let Some(slot) = table.get_mut(code) else { return };
+        if *slot == NONE {
+            *slot = coded.new_code(Cell::Text(texts.value(code).into()));
+        }
+        coded.set(place, *slot);
     });
 }
 
@@ -278,14 +307,20 @@ pub(super) struct Combined {
 }
 
 impl Combined {
-    /// All rows as one.
-    pub(super) fn one(rows: usize) -> Combined {
-        Combined { codes: vec![0; rows], parts: vec![SmallVec::new()] }
+    /// The combinations of `rows` rows in all of the columns; the codes of the first one are taken from it.
+    pub(super) fn of(columns: &mut [Coded<'_>], rows: usize) -> Combined {
+        let Some((first, rest)) = columns.split_first_mut() else {
+            return Combined { codes: vec![0; rows], parts: vec![SmallVec::new()] };
+        };
+        // There are no more codes than rows.
+        let parts = (0..first.cells.len()).map(|code| SmallVec::from_iter([code as u32]));
+        let one = Combined { codes: std::mem::take(&mut first.codes), parts: parts.collect() };
+        rest.iter().fold(one, Combined::and)
     }
 
     /// Tells rows apart by another column too.
     #[must_use]
-    pub(super) fn and(mut self, coded: &Coded<'_>) -> Combined {
+    fn and(mut self, coded: &Coded<'_>) -> Combined {
         let pairs = combine(&mut self.codes, self.parts.len(), &coded.codes, coded.cells.len());
         let part = |(left, right): (u32, u32)| {
             let mut codes = self.parts.get(left as usize).cloned().unwrap_or_default();

@@ -1,13 +1,18 @@
 //! What the aggregator and the catalogue make of records, whatever the batches are that these come in.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
+use arrow_schema::{Field, Schema};
 use proptest::prelude::*;
 use sluice_model::{RecordId, Severity, Timestamp};
 
 use super::*;
-use crate::batch::{AttributeRef, LogBatchBuilder, Records};
+use crate::batch::{AttributeRef, LogBatchBuilder, Records, coded_text};
 
 const PLENTY: usize = 1 << 30;
 const HOUR: i64 = 3_600_000_000_000;
@@ -222,7 +227,8 @@ fn what_is_known_without_a_look_is_taken_where_it_is_enough() {
         start: Timestamp::from_nanos(from * HOUR),
         end: Timestamp::from_nanos(to * HOUR),
     };
-    let plain = Census { rows: 7, times: times(5, 9), service: None, severity: None, counts: &[], fields: None };
+    let plain =
+        Census { rows: 7, times: times(5, 9), service: None, severity: None, counts: &[], cells: &[], fields: None };
     let warn = Census { severity: Some(Severity::Warn), ..plain };
     let counts = [("a", Severity::Warn, 3), ("b", Severity::Info, 4)].map(|(service, severity, rows)| Counted {
         service: service.to_owned(),
@@ -353,4 +359,45 @@ proptest! {
         prop_assert!(add(&mut only, &kept).is_continue());
         prop_assert_eq!(catalogue.finish().unwrap(), only.finish().unwrap());
     }
+}
+
+/// The same records, with the last column, of texts, as a dictionary.
+fn coded(records: &Records) -> Records {
+    let columns = records.to_arrow().unwrap();
+    let mut arrays = columns.columns().to_vec();
+    let mut fields: Vec<_> = columns.schema().fields().iter().cloned().collect();
+    let texts = arrays.pop().unwrap();
+    let codes: DictionaryArray<Int32Type> = texts.as_string::<i32>().iter().collect();
+    arrays.push(Arc::new(codes) as ArrayRef);
+    let name = fields.pop().unwrap().name().clone();
+    fields.push(Arc::new(Field::new(name, coded_text(), true)));
+    Records::try_from_coded(&RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()).unwrap()
+}
+
+#[test]
+fn the_codes_of_a_dictionary_count_as_its_texts_do() {
+    let host = |n: i64| [r#""a""#, r#""b""#, r#""c""#][n as usize % 3];
+    let whole: Vec<Row> = (0..30).map(|n| row(n % 2, "s", &[("host", host(n))])).collect();
+    let mut gaps = whole.clone();
+    gaps.iter_mut().step_by(4).for_each(|row| row.3.clear());
+    gaps.push(row(0, "s", &[("host", "5")]));
+    for rows in [whole, gaps] {
+        let plain = records(&rows);
+        let coded = coded(&plain);
+        assert!(Records::try_from_arrow(&coded.to_arrow().unwrap()).is_err());
+        // All rows, some, and so few that the dictionary has more.
+        for step in [1, 3, 29] {
+            let bits: BooleanBuffer = (0..rows.len()).map(|row| row % step == 0).collect();
+            for (agg, by, time) in [("count", "host", None), ("count,min(timestamp)", "host,level", Some("1h"))] {
+                let tables = [&plain, &coded].map(|records| {
+                    let mut aggregator = Aggregator::new(aggregation(agg, by, time), PLENTY);
+                    assert!(aggregator.takes_codes());
+                    assert!(aggregator.add(records, &bits).is_continue());
+                    shown(&aggregator.finish().unwrap())
+                });
+                assert_eq!(tables[0], tables[1], "{agg} {by} {step}");
+            }
+        }
+    }
+    assert!(!Aggregator::new(aggregation("count_distinct(host)", "host", None), PLENTY).takes_codes());
 }

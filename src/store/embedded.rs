@@ -10,6 +10,7 @@
 //! which a write passes over what is there already.
 
 mod background;
+mod bits;
 mod cache;
 mod check;
 mod compaction;
@@ -26,6 +27,8 @@ mod manifest;
 mod memory;
 mod metrics;
 mod order;
+mod parallel;
+mod parts;
 mod plan;
 mod reader;
 mod recovery;

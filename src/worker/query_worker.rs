@@ -221,6 +221,10 @@ impl<G: Gather> Tally for Watched<'_, G> {
         self.gather.wants()
     }
 
+    fn takes_codes(&self) -> bool {
+        self.gather.takes_codes()
+    }
+
     fn take(&mut self, census: &Census<'_>) -> bool {
         self.gather.take(census)
     }

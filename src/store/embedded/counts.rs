@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use arrow_array::{Array, StringArray};
 use sluice_model::Severity;
 
-use super::segment::GroupCounts;
+use super::extent::{min_max, severity_bit};
+use super::order::RUN_ROWS;
+use super::segment::{GroupCounts, Piece, TimeCounts};
 use crate::batch::LogBatch;
-use crate::stats::Counted;
+use crate::stats::{Counted, TimeCell};
 
 /// How many pairs of service and severity are counted at most; where there are more, none is.
 const LEVELS_MAX: usize = 256;
@@ -15,68 +17,162 @@ const LEVELS_MAX: usize = 256;
 const SERVICES_BYTES_MAX: usize = 16 << 10;
 /// How many severity numbers there can be.
 const SEVERITIES: usize = 1 << u8::BITS;
+/// How many cells of time there are at most, and how many pieces.
+const CELLS_MAX: i64 = 128;
+const PIECES_MAX: usize = 64;
+/// How long a cell is, in seconds: periods that most others are made of.
+const STEPS_S: [u32; 9] = [1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400];
+const SECOND_NS: i64 = 1_000_000_000;
 
-/// Counts the rows of a group.
-pub(super) fn of(logs: &LogBatch) -> GroupCounts {
-    GroupCounts {
-        levels: levels(logs),
-        services: not_empty(logs.services()),
-        messages: not_empty(logs.messages()),
+/// Counts the rows of a group, run by run.
+#[derive(Default)]
+pub(super) struct Counter {
+    levels: Levels,
+    services: u32,
+    messages: u32,
+    attributes: Vec<u32>,
+    times: Vec<i64>,
+    pieces: Vec<Piece>,
+}
+
+/// Rows by service and severity number; `too_many` are none.
+#[derive(Default)]
+struct Levels {
+    rows: BTreeMap<(String, u8), u32>,
+    too_many: bool,
+}
+
+impl Counter {
+    /// Counts the rows of the next run.
+    pub(super) fn add(&mut self, run: &LogBatch) {
+        self.levels.add(run);
+        self.services += not_empty(run.services());
+        self.messages += not_empty(run.messages());
         // A row group's rows are counted by u32.
-        attributes: logs.attributes().map(|(_, column)| (column.len() - column.null_count()) as u32).collect(),
+        let values = run.attributes().map(|(_, column)| (column.len() - column.null_count()) as u32);
+        if self.attributes.is_empty() {
+            self.attributes = values.collect();
+        } else {
+            self.attributes.iter_mut().zip(values).for_each(|(rows, more)| *rows += more);
+        }
+        self.times.extend_from_slice(run.timestamps());
+        // More than that are too many, whatever follows.
+        if self.pieces.len() <= PIECES_MAX {
+            add_pieces(&mut self.pieces, run);
+        }
     }
+
+    pub(super) fn finish(self) -> GroupCounts {
+        GroupCounts {
+            levels: self.levels.finish(),
+            services: self.services,
+            messages: self.messages,
+            attributes: self.attributes,
+            times: times(&self.times),
+            pieces: if self.pieces.len() > PIECES_MAX { Vec::new() } else { self.pieces },
+        }
+    }
+}
+
+/// Counts the rows of a whole group.
+pub(super) fn of(logs: &LogBatch) -> GroupCounts {
+    let mut counter = Counter::default();
+    let runs = (0..logs.len()).step_by(RUN_ROWS);
+    runs.for_each(|start| counter.add(&logs.slice(start, RUN_ROWS.min(logs.len() - start))));
+    counter.finish()
+}
+
+/// Whether a group has what is said of it. Where nothing is said nothing is wrong.
+pub(super) fn agree(said: &GroupCounts, logs: &LogBatch) -> bool {
+    let found = of(logs);
+    (said.services, said.messages, &said.attributes) == (found.services, found.messages, &found.attributes)
+        && (said.levels.is_empty() || said.levels == found.levels)
+        && (said.times.is_none() || said.times == found.times)
+        && (said.pieces.is_empty() || said.pieces == found.pieces)
 }
 
 fn not_empty(texts: &StringArray) -> u32 {
     texts.value_offsets().windows(2).filter(|pair| pair.first() != pair.last()).count() as u32
 }
 
-fn levels(logs: &LogBatch) -> Vec<(String, u8, u32)> {
-    let mut counts: BTreeMap<(&str, u8), u32> = BTreeMap::new();
-    // Rows are sorted by service, so most runs of one are long.
-    let mut run: Option<(&str, [u32; SEVERITIES])> = None;
-    for (service, severity) in logs.services().iter().flatten().zip(logs.severities()) {
-        if run.as_ref().is_none_or(|(other, _)| *other != service) {
-            add_run(&mut counts, run.replace((service, [0; SEVERITIES])));
-            if counts.len() > LEVELS_MAX {
-                return Vec::new();
+impl Levels {
+    fn add(&mut self, run: &LogBatch) {
+        // Rows are sorted by service, so most stretches of one are long.
+        let mut stretch: Option<(&str, [u32; SEVERITIES])> = None;
+        for (service, severity) in run.services().iter().flatten().zip(run.severities()) {
+            if stretch.as_ref().is_none_or(|(other, _)| *other != service) {
+                self.add_stretch(stretch.replace((service, [0; SEVERITIES])));
+            }
+            if let Some(rows) = stretch.as_mut().and_then(|(_, rows)| rows.get_mut(usize::from(*severity))) {
+                *rows += 1;
             }
         }
-        if let Some(rows) = run.as_mut().and_then(|(_, rows)| rows.get_mut(usize::from(*severity))) {
+        self.add_stretch(stretch);
+    }
+
+    fn add_stretch(&mut self, stretch: Option<(&str, [u32; SEVERITIES])>) {
+        let Some((service, by_severity)) = stretch else { return };
+        for (severity, rows) in (0..=u8::MAX).zip(by_severity).filter(|(_, rows)| *rows > 0) {
+            if !self.too_many {
+                *self.rows.entry((service.to_owned(), severity)).or_default() += rows;
+                self.too_many = self.rows.len() > LEVELS_MAX;
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<(String, u8, u32)> {
+        let bytes: usize = self.rows.keys().map(|(service, _)| service.len()).sum();
+        if self.too_many || bytes > SERVICES_BYTES_MAX {
+            return Vec::new();
+        }
+        self.rows.into_iter().map(|((service, severity), rows)| (service, severity, rows)).collect()
+    }
+}
+
+/// By cells of time, as fine as there may be.
+fn times(timestamps: &[i64]) -> Option<TimeCounts> {
+    let (first, last) = min_max(timestamps.iter().copied())?;
+    let cell = |nanos: i64, step_s: u32| nanos.div_euclid(SECOND_NS).div_euclid(step_s.into());
+    let cells = |step_s: u32| cell(last, step_s) - cell(first, step_s) + 1;
+    let step_s = STEPS_S.into_iter().find(|step_s| cells(*step_s) <= CELLS_MAX)?;
+    let start = cell(first, step_s);
+    let mut rows = vec![0_u32; usize::try_from(cells(step_s)).unwrap_or_default()];
+    for nanos in timestamps {
+        let place = usize::try_from(cell(*nanos, step_s) - start).unwrap_or_default();
+        rows.get_mut(place).into_iter().for_each(|rows| *rows += 1);
+    }
+    Some(TimeCounts { step_s, start_s: start * i64::from(step_s), rows })
+}
+
+/// Adds the pieces of a run.
+fn add_pieces(pieces: &mut Vec<Piece>, run: &LogBatch) {
+    let mut last = None;
+    for ((service, nanos), severity) in run.services().iter().flatten().zip(run.timestamps()).zip(run.severities()) {
+        if last.replace(service) != Some(service) {
+            pieces.push(Piece(0, *nanos, *nanos, 0));
+        }
+        if let Some(Piece(rows, first, last, severities)) = pieces.last_mut() {
             *rows += 1;
+            *first = (*first).min(*nanos);
+            *last = (*last).max(*nanos);
+            *severities |= severity_bit(*severity);
         }
     }
-    add_run(&mut counts, run);
-    kept(counts.into_iter().map(|((service, severity), rows)| (service.to_owned(), severity, rows)).collect())
 }
 
-fn add_run<'a>(counts: &mut BTreeMap<(&'a str, u8), u32>, run: Option<(&'a str, [u32; SEVERITIES])>) {
-    let Some((service, by_severity)) = run else { return };
-    for (severity, rows) in (0..=u8::MAX).zip(by_severity).filter(|(_, rows)| *rows > 0) {
-        *counts.entry((service, severity)).or_default() += rows;
-    }
-}
-
-/// The counts, unless there are too many.
-fn kept(levels: Vec<(String, u8, u32)>) -> Vec<(String, u8, u32)> {
-    let bytes: usize = levels.iter().map(|(service, ..)| service.len()).sum();
-    if levels.len() > LEVELS_MAX || bytes > SERVICES_BYTES_MAX { Vec::new() } else { levels }
-}
-
-/// The counts of a group of which these are the counts of two parts, neither without rows.
-pub(super) fn together(first: GroupCounts, second: GroupCounts) -> GroupCounts {
-    let mut levels = BTreeMap::new();
-    if !first.levels.is_empty() && !second.levels.is_empty() {
-        for (service, severity, rows) in first.levels.into_iter().chain(second.levels) {
-            *levels.entry((service, severity)).or_default() += rows;
+/// The counts by time, as a tally takes them.
+pub(super) fn cells(counts: &TimeCounts) -> Vec<TimeCell> {
+    let step = i64::from(counts.step_s);
+    let cells = (0..).zip(&counts.rows).filter(|(_, rows)| **rows > 0).map(|(place, rows)| {
+        let start = counts.start_s.saturating_add(step.saturating_mul(place));
+        let end = start.saturating_add(step);
+        TimeCell {
+            first: start.saturating_mul(SECOND_NS),
+            last: end.saturating_mul(SECOND_NS).saturating_sub(1),
+            rows: u64::from(*rows),
         }
-    }
-    GroupCounts {
-        levels: kept(levels.into_iter().map(|((service, severity), rows)| (service, severity, rows)).collect()),
-        services: first.services + second.services,
-        messages: first.messages + second.messages,
-        attributes: first.attributes.into_iter().zip(second.attributes).map(|(first, second)| first + second).collect(),
-    }
+    });
+    cells.collect()
 }
 
 /// The counts by service and severity, as a tally takes them.
@@ -108,7 +204,9 @@ mod tests {
         }
         let logs = builder.finish();
         let counts = of(&logs);
-        assert_eq!(together(of(&logs.slice(0, 2)), of(&logs.slice(2, 2))), counts);
+        let mut counter = Counter::default();
+        [0, 2].iter().for_each(|start| counter.add(&logs.slice(*start, 2)));
+        assert_eq!(counter.finish(), counts);
         let level = |service: &str, number, rows| (service.to_owned(), number, rows);
         assert_eq!(counts.levels, [level("", 9, 1), level("a", 9, 2), level("a", 13, 1)]);
         assert_eq!((counts.services, counts.messages, counts.attributes.as_slice()), (3, 1, [1].as_slice()));
@@ -116,10 +214,39 @@ mod tests {
         (0..300).for_each(|n| many.commit(Timestamp::default(), Severity::Info, "", &format!("s{n}"), ""));
         let many = many.finish();
         assert_eq!(of(&many).levels, []);
-        // In parts there are too many as soon as there are in all of them.
-        let parts = [(0, 100), (100, 100), (200, 100), (0, 1)].map(|(offset, rows)| of(&many.slice(offset, rows)));
-        assert!(parts.iter().all(|part| !part.levels.is_empty()));
-        assert_eq!(parts.into_iter().reduce(together).unwrap().levels, []);
+        // In runs there are too many as soon as there are in all of them.
+        let mut counter = Counter::default();
+        [0, 100, 200].iter().for_each(|start| counter.add(&many.slice(*start, 100)));
+        assert_eq!(counter.finish().levels, []);
+    }
+
+    #[test]
+    fn rows_are_counted_by_time_and_by_piece() {
+        let mut builder = LogBatchBuilder::new();
+        for (seconds, service, severity) in
+            [(-1, "a", Severity::Info), (3, "a", Severity::Warn), (1, "b", Severity::Info), (899, "b", Severity::Info)]
+        {
+            builder.commit(Timestamp::from_nanos(seconds * SECOND_NS), severity, "", service, "m");
+        }
+        let logs = builder.finish();
+        let counts = of(&logs);
+        let mut rows = vec![0; 61];
+        (rows[0], rows[1], rows[60]) = (1, 2, 1);
+        assert_eq!(counts.times, Some(TimeCounts { step_s: 15, start_s: -15, rows }));
+        let times: Vec<_> = cells(counts.times.as_ref().unwrap()).iter().map(|cell| (cell.first, cell.rows)).collect();
+        assert_eq!(times, [(-15 * SECOND_NS, 1), (0, 2), (885 * SECOND_NS, 1)]);
+        let (info, warn) = (1 << 9, 1 << 13);
+        let pieces = [Piece(2, -SECOND_NS, 3 * SECOND_NS, info | warn), Piece(2, SECOND_NS, 899 * SECOND_NS, info)];
+        assert_eq!(counts.pieces, pieces);
+        assert!(agree(&counts, &logs));
+        let unsaid = GroupCounts { levels: Vec::new(), times: None, pieces: Vec::new(), ..counts.clone() };
+        assert!(agree(&unsaid, &logs));
+        let mut lies = vec![counts.clone(); 4];
+        lies[0].levels[0].2 += 1;
+        lies[1].times.as_mut().unwrap().rows[3] += 1;
+        lies[2].pieces[1].1 -= 1;
+        lies[3].messages -= 1;
+        lies.iter().for_each(|lie| assert!(!agree(lie, &logs), "{lie:?}"));
     }
 
     #[test]

@@ -61,8 +61,7 @@ impl Extent {
 
     /// The severities that occur.
     pub(super) fn severities(&self) -> SeveritySet {
-        let occurs = |severity: &Severity| self.severities & severity_bit(severity.number()) != 0;
-        Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
+        severities_of(self.severities)
     }
 
     /// The severity of all records, if it is one.
@@ -137,7 +136,14 @@ pub(super) fn min_max(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
     })
 }
 
-fn severity_bit(number: u8) -> u32 {
+/// The severities whose bits are set.
+pub(super) fn severities_of(bits: u32) -> SeveritySet {
+    let occurs = |severity: &Severity| bits & severity_bit(severity.number()) != 0;
+    Severity::ALL.into_iter().filter(occurs).fold(SeveritySet::NONE, SeveritySet::with)
+}
+
+/// The bit of a severity number.
+pub(super) fn severity_bit(number: u8) -> u32 {
     1_u32.checked_shl(u32::from(number)).unwrap_or(0)
 }
 

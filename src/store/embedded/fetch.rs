@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::UInt32Array;
-use arrow_buffer::BooleanBufferBuilder;
 
+use super::bits;
 use super::cache::Cache;
 use super::memory::Chunk;
+use super::parallel;
 use super::reader::{OpenSegment, ReadError};
 use super::search::{Match, Source};
 use super::segment::Segment;
@@ -95,19 +96,17 @@ fn from_chunk(chunk: &Chunk, rows: Vec<u32>) -> Result<Records, BatchError> {
 
 /// The rows, which are sorted, of a segment: one part for each row group.
 fn from_segment(open: &OpenSegment, mut rows: &[u32]) -> Result<Vec<Records>, ReadError> {
-    let mut parts = Vec::new();
+    let mut wanted = Vec::new();
     let mut base = 0;
     for (index, group) in open.footer.row_groups.iter().enumerate() {
         let end = base + group.rows;
         let (here, rest) = rows.split_at(rows.partition_point(|row| *row < end));
         if !here.is_empty() {
-            let mut bits = BooleanBufferBuilder::new(group.rows as usize);
-            bits.append_n(group.rows as usize, false);
-            here.iter().for_each(|row| bits.set_bit((row - base) as usize, true));
-            parts.push(open.rows(index, bits.finish())?);
+            let here = here.iter().map(|row| (row - base) as usize);
+            wanted.push((index, bits::of(group.rows as usize, here)));
         }
         rows = rest;
         base = end;
     }
-    Ok(parts)
+    parallel::map(&wanted, |(index, bits)| open.records(*index, bits.clone())).into_iter().collect()
 }

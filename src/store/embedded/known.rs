@@ -65,6 +65,10 @@ impl Summary for Known<'_> {
         self.group.is_none_or(|(open, group)| open.may_have_attribute(group, name))
     }
 
+    fn always_has_attribute(&self, name: &str) -> bool {
+        self.group.is_some_and(|(open, group)| open.always_has_attribute(group, name))
+    }
+
     fn may_have_tokens(&self, tokens: &[String]) -> bool {
         self.tokens.as_ref().is_none_or(|filter| tokens::may_have_all(filter, tokens))
     }

@@ -1,36 +1,39 @@
 //! Reads segments: footers, token filters, and the wanted columns of the wanted rows.
 
-use std::io;
+mod error;
+mod source;
+
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow_array::{
-    ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt64Array,
+    ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader, StringArray, TimestampNanosecondArray, UInt8Array,
+    UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
-use parquet::errors::ParquetError;
+use parquet::basic::{Encoding, EncodingMask};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
-use rustix::io::Errno;
 use sluice_model::{RecordId, RunId, Severity};
 
-use super::seal::{Seal, Tail};
+pub(super) use self::error::ReadError;
+use self::source::Source;
+use super::seal::Tail;
 use super::segment::{FOOTER_KEY, FORMAT, Footer, Region, UNSEALED_FORMAT};
 use super::templates::Templates;
 use super::timestamps;
-use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, LogBatch, Records};
-use crate::files::{Access, File, Files};
+use crate::batch::{ATTRIBUTE_PREFIX, BlockSet, LogBatch, Records, coded_text};
+use crate::files::{Access, Files};
 use crate::query::Columns;
 use crate::stats::FieldType;
 
@@ -53,78 +56,12 @@ static FIXED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Records::numbered(nobody, LogBatch::empty()).arrow_schema()
 });
 
-/// Why a segment could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    /// The segment is not what was written.
-    #[error("{0}")]
-    Damaged(String),
-    /// A newer Sluice wrote it.
-    #[error("it has format {0}, and this version reads up to {FORMAT}")]
-    TooNew(u32),
-    /// The device cannot read it now; the segment may be sound.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// The operating system could not do its part; the segment may be sound.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                ReadError::Damaged(error.to_string())
-            }
-            _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => ReadError::Unreadable(error),
-            _ => ReadError::Io(error),
-        }
-    }
-}
-
-impl From<ParquetError> for ReadError {
-    fn from(error: ParquetError) -> Self {
-        match error {
-            ParquetError::External(error) => match error.downcast::<io::Error>() {
-                Ok(error) => ReadError::from(*error),
-                Err(error) => {
-                    error.downcast().map_or_else(|error| ReadError::Damaged(error.to_string()), |error| *error)
-                }
-            },
-            error => ReadError::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<ArrowError> for ReadError {
-    fn from(error: ArrowError) -> Self {
-        match error {
-            ArrowError::IoError(_, error) => ReadError::from(error),
-            ArrowError::ExternalError(error) => match error.downcast::<ParquetError>() {
-                Ok(error) => ReadError::from(*error),
-                Err(error) => ReadError::Damaged(error.to_string()),
-            },
-            error => ReadError::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<BatchError> for ReadError {
-    fn from(error: BatchError) -> Self {
-        ReadError::Damaged(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for ReadError {
-    fn from(error: serde_json::Error) -> Self {
-        ReadError::Damaged(error.to_string())
-    }
-}
-
 /// A segment whose footer is read.
 pub(super) struct OpenSegment {
     source: Source,
     metadata: ArrowReaderMetadata,
+    /// The same, where attributes of few texts are read as dictionaries.
+    coded: Arc<OnceLock<ArrowReaderMetadata>>,
     pub(super) footer: Arc<Footer>,
     footer_bytes: u64,
 }
@@ -156,7 +93,7 @@ impl OpenSegment {
             if footer.row_groups.len() != metadata.metadata().num_row_groups() {
                 return Err(ReadError::Damaged("the footers do not agree".to_owned()));
             }
-            Ok(OpenSegment { source, metadata, footer, footer_bytes })
+            Ok(OpenSegment { source, metadata, coded: Arc::default(), footer, footer_bytes })
         })
     }
 
@@ -173,7 +110,8 @@ impl OpenSegment {
     /// The same segment; what is read of it is added to `bytes`.
     pub(super) fn counting(&self, bytes: &Arc<AtomicU64>) -> OpenSegment {
         let source = Source { read_bytes: Some(bytes.clone()), ..self.source.clone() };
-        OpenSegment { source, metadata: self.metadata.clone(), footer: self.footer.clone(), ..*self }
+        let (metadata, coded, footer) = (self.metadata.clone(), self.coded.clone(), self.footer.clone());
+        OpenSegment { source, metadata, coded, footer, ..*self }
     }
 
     /// Reads all of it, to see that it can be.
@@ -226,8 +164,20 @@ impl OpenSegment {
 
     /// Rows of a row group with all their columns: those whose bit is set.
     pub(super) fn rows(&self, group: usize, rows: BooleanBuffer) -> Result<Records, ReadError> {
-        let columns = self.read(group, Some(rows), ProjectionMask::all(), self.metadata.schema())?;
+        let columns = self.read(&self.metadata, group, Some(rows), ProjectionMask::all())?;
         Ok(Records::try_from_arrow(&columns)?)
+    }
+
+    /// The ids of the rows of a row group whose bit is set.
+    pub(super) fn ids(&self, group: usize, rows: BooleanBuffer) -> Result<Vec<RecordId>, ReadError> {
+        let read = self.columns(group, Some(rows), &[RUN, SEQUENCE])?;
+        Ok((0..read.len()).map(|row| read.id(row)).collect())
+    }
+
+    /// Rows of a row group with all that is in them: those whose bit is set.
+    pub(super) fn records(&self, group: usize, rows: BooleanBuffer) -> Result<Records, ReadError> {
+        let every: Vec<usize> = (0..self.metadata.schema().fields().len()).collect();
+        self.columns(group, Some(rows), &every)
     }
 
     /// The places of the columns that an evaluation looks at, in ascending order.
@@ -285,58 +235,121 @@ impl OpenSegment {
         nulls.is_none_or(|nulls| i64::try_from(nulls) != Ok(group.num_rows()))
     }
 
+    /// Whether every record of the row group is known to have the attribute.
+    pub(super) fn always_has_attribute(&self, group: usize, name: &str) -> bool {
+        let counts = self.footer.row_groups.get(group).and_then(|group| Some((group.rows, group.counts.as_ref()?)));
+        let place = self.place_of(name).and_then(|place| place.checked_sub(OVERFLOW + 1));
+        counts.zip(place).is_some_and(|((rows, counts), place)| counts.attributes.get(place) == Some(&rows))
+    }
+
     /// Rows of a row group (all, or those whose bit is set) of which only the columns at the places in `wanted` are read,
-    /// in ascending order; the other fixed ones are filled with something of their type.
+    /// in ascending order; the other fixed ones are filled with something of their type. Nor are those read of which the
+    /// footer says that they are the same in every row.
     pub(super) fn columns(
         &self,
         group: usize,
         rows: Option<BooleanBuffer>,
         wanted: &[usize],
     ) -> Result<Records, ReadError> {
-        let schema = Arc::new(self.metadata.schema().project(wanted)?);
-        let (count, read) = if wanted.is_empty() {
+        Ok(Records::try_from_arrow(&self.project(&self.metadata, group, rows, wanted)?)?)
+    }
+
+    /// The same, where the column of an attribute may be a dictionary of texts.
+    pub(super) fn coded_columns(
+        &self,
+        group: usize,
+        rows: Option<BooleanBuffer>,
+        wanted: &[usize],
+    ) -> Result<Records, ReadError> {
+        let metadata = match self.coded.get() {
+            Some(metadata) => metadata,
+            None => {
+                let made = guarded(|| self.with_dictionaries())?;
+                self.coded.get_or_init(|| made)
+            }
+        };
+        Ok(Records::try_from_coded(&self.project(metadata, group, rows, wanted)?)?)
+    }
+
+    /// How the file is read where the columns of attributes become dictionaries that are nothing else in it.
+    fn with_dictionaries(&self) -> Result<ArrowReaderMetadata, ReadError> {
+        let groups = self.metadata.metadata().row_groups();
+        let is_coded = |place: usize| groups.iter().all(|group| group.columns().get(place).is_some_and(is_dictionary));
+        let field = |(place, field): (usize, &Arc<Field>)| {
+            if place > OVERFLOW && field.data_type() == &DataType::Utf8 && is_coded(place) {
+                Arc::new(field.as_ref().clone().with_data_type(coded_text()))
+            } else {
+                field.clone()
+            }
+        };
+        let fields: Vec<Arc<Field>> = self.metadata.schema().fields().iter().enumerate().map(field).collect();
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+        Ok(ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?)
+    }
+
+    fn project(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        group: usize,
+        rows: Option<BooleanBuffer>,
+        wanted: &[usize],
+    ) -> Result<RecordBatch, ReadError> {
+        let run = if let [range] = self.footer.segment.ids.as_slice() { Some(range.run) } else { None };
+        let overflows = self.may_overflow(group);
+        // What is the same in every row need not be read.
+        let is_read = |place: &usize| (*place != RUN || run.is_none()) && (*place != OVERFLOW || overflows);
+        let read: Vec<usize> = wanted.iter().copied().filter(is_read).collect();
+        let (count, found) = if read.is_empty() {
             let all = || self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
+            let schema = Arc::new(Schema::empty());
             (rows.map_or_else(all, |rows| rows.count_set_bits()), RecordBatch::new_empty(schema))
         } else {
-            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.iter().copied());
-            let read = self.read(group, rows, mask, &schema)?;
-            (read.num_rows(), read)
+            let mask = ProjectionMask::roots(metadata.parquet_schema(), read.iter().copied());
+            let found = self.read(metadata, group, rows, mask)?;
+            (found.num_rows(), found)
         };
-        let mut found = read.schema_ref().fields().iter().cloned().zip(read.columns().iter().cloned());
+        let mut found = found.schema_ref().fields().iter().cloned().zip(found.columns().iter().cloned());
         let fixed = FIXED_SCHEMA.fields().iter().cloned().enumerate().map(|(column, field)| {
-            let found = if wanted.contains(&column) { found.next() } else { None };
-            found.unwrap_or_else(|| (field, filler(column, count)))
+            let found = if read.contains(&column) { found.next() } else { None };
+            found.unwrap_or_else(|| match run.filter(|_| column == RUN && wanted.contains(&RUN)) {
+                Some(run) => (
+                    field,
+                    Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, run.to_bytes().repeat(count).into(), None)),
+                ),
+                None => (field, filler(column, count)),
+            })
         });
         let (mut fields, mut columns): (Vec<_>, Vec<_>) = fixed.unzip();
         found.for_each(|(field, column)| {
             fields.push(field);
             columns.push(column);
         });
-        Ok(Records::try_from_arrow(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)?)
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     fn read(
         &self,
+        metadata: &ArrowReaderMetadata,
         group: usize,
         rows: Option<BooleanBuffer>,
         mask: ProjectionMask,
-        schema: &SchemaRef,
     ) -> Result<RecordBatch, ReadError> {
         guarded(|| {
             let all = self.footer.row_groups.get(group).map_or(0, |group| group.rows as usize);
             let expected = rows.as_ref().map_or(all, BooleanBuffer::count_set_bits);
-            let mut builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone())
-                    .with_row_groups(vec![group])
-                    .with_projection(mask)
-                    .with_batch_size(expected.max(1));
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata.clone())
+                .with_row_groups(vec![group])
+                .with_projection(mask)
+                .with_batch_size(expected.max(1));
             if let Some(rows) = rows {
                 builder = builder.with_row_selection(RowSelection::from_boolean_buffer(rows));
             }
-            let mut batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+            let reader = builder.build()?;
+            let schema = reader.schema();
+            let mut batches = reader.collect::<Result<Vec<_>, _>>()?;
             let columns = match batches.len() {
                 1 => batches.swap_remove(0),
-                _ => concat_batches(schema, &batches)?,
+                _ => concat_batches(&schema, &batches)?,
             };
             let columns = match columns.schema_ref().index_of(TIMESTAMP_NAME) {
                 Ok(place) => timestamps::to_nanos(&columns, place)?,
@@ -349,6 +362,12 @@ impl OpenSegment {
             }
         })
     }
+}
+
+/// Whether every page of a column chunk has codes of one dictionary.
+fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
+    let only_codes = |encodings: &EncodingMask| encodings.is_only(Encoding::RLE_DICTIONARY);
+    chunk.dictionary_page_offset().is_some() && chunk.page_encoding_stats_mask().is_some_and(only_codes)
 }
 
 /// The footer's number of format, which tells whether the rest can be understood.
@@ -365,68 +384,23 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadErro
 
 /// Something to stand in a column that is not read.
 fn filler(column: usize, rows: usize) -> ArrayRef {
+    /// As many rows as nearly all row groups have at most.
+    const ROWS: usize = 64 << 10;
+    static FILLERS: LazyLock<Vec<ArrayRef>> =
+        LazyLock::new(|| (0..=OVERFLOW).map(|column| new_filler(column, ROWS)).collect());
+    match FILLERS.get(column) {
+        Some(filler) if rows <= ROWS => filler.slice(0, rows),
+        _ => new_filler(column, rows),
+    }
+}
+
+fn new_filler(column: usize, rows: usize) -> ArrayRef {
     match column {
         RUN => Arc::new(FixedSizeBinaryArray::new(RunId::BYTES as i32, vec![0_u8; rows * RunId::BYTES].into(), None)),
         SEQUENCE => Arc::new(UInt64Array::from(vec![0; rows])),
         TIMESTAMP => Arc::new(TimestampNanosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         SEVERITY => Arc::new(UInt8Array::from(vec![Severity::Info.number(); rows])),
+        OVERFLOW => Arc::new(StringArray::new_null(rows)),
         _ => Arc::new(StringArray::new(OffsetBuffer::new_zeroed(rows), Buffer::from_vec(Vec::<u8>::new()), None)),
-    }
-}
-
-/// A file that many readers share: every read says where, and verifies what it reads.
-#[derive(Clone)]
-struct Source {
-    file: Arc<dyn File>,
-    length: u64,
-    /// Segments of format 1 have none.
-    seal: Option<Arc<Seal>>,
-    /// The end of the file from a place on, as it was read and verified, while the footer is decoded.
-    tail: (u64, Bytes),
-    /// Where it is counted how many bytes are read, if it is.
-    read_bytes: Option<Arc<AtomicU64>>,
-}
-
-impl Source {
-    /// Reads bytes, all of which must be there.
-    fn read(&self, start: u64, length: usize) -> Result<Bytes, ReadError> {
-        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            return Err(ReadError::Damaged(format!("{length} bytes from {start} on are not all there")));
-        }
-        let (tail_start, tail) = &self.tail;
-        if let Some(place) = start.checked_sub(*tail_start) {
-            return Ok(tail.slice(place as usize..place as usize + length));
-        }
-        if let Some(count) = &self.read_bytes {
-            let touched = self.seal.as_ref().map(|seal| seal.touched(start, length));
-            count.fetch_add(touched.map_or(length as u64, |range| range.end - range.start), Ordering::Relaxed);
-        }
-        if let Some(seal) = &self.seal {
-            return seal.read_verified(&*self.file, start, length);
-        }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.length
-    }
-}
-
-impl ChunkReader for Source {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        // Page headers are read this way: short, and only where a file has no index of its pages.
-        const AHEAD_BYTES: u64 = 16 << 10;
-        let length = AHEAD_BYTES.min(self.length.saturating_sub(start));
-        Ok(self.get_bytes(start, length as usize)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.read(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }

@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::counts;
 use super::extent::Extent;
 use super::order::{self, OrderCheck};
 use super::reader::{OpenSegment, ReadError};
@@ -174,6 +175,9 @@ fn check(
         () if bounds != group.sequences => Err("its sequences are not those of the footer"),
         () if Extent::of(&records.logs).as_ref() != Some(&group.extent) => {
             Err("its bounds are not those of the footer")
+        }
+        () if group.counts.as_ref().is_some_and(|said| !counts::agree(said, &records.logs)) => {
+            Err("its counts are not those of the footer")
         }
         () => Ok(()),
     }

@@ -12,13 +12,16 @@ use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow_buffer::BooleanBuffer;
 use sluice_model::Timestamp;
 
+use super::bits::{self, spread};
 use super::cache::Cache;
 use super::extent::Extent;
 use super::fetch::{self, FetchError};
 use super::known::Known;
 use super::memory::Chunk;
+use super::parts::{Candidates, Parts};
 use super::plan::{MEMORY_STEP, STEPS};
 use super::reader::{OpenSegment, ReadError};
 use super::segment::{RowGroup, Segment};
@@ -252,8 +255,6 @@ struct Best {
     range: TimeRange,
     /// What has to be passed besides, step by step, each under its name.
     later: Vec<(&'static str, Expr)>,
-    /// The key columns that the filter needs.
-    columns: Columns,
     /// The worst of them on top.
     heap: BinaryHeap<Match>,
     page: usize,
@@ -270,7 +271,6 @@ impl Best {
         Best {
             order,
             after: query.after.map(key),
-            columns: Columns { id: true, timestamp: true, ..keys_only.columns() },
             keys_only,
             later: [(fields_step, fields), (message_step, messages)]
                 .into_iter()
@@ -292,7 +292,16 @@ impl Best {
     fn scan_chunk(&mut self, source: u32, records: &Records, tracer: &mut Tracer) {
         let selected = self.filter.select(records);
         tracer.step(MEMORY_STEP, records.len(), records.len(), || selected.count_set_bits());
-        self.offer(source, 0, records, selected.set_indices());
+        let times = records.logs.timestamps();
+        for row in selected.set_indices() {
+            let time = flip(times.get(row).copied().unwrap_or_default(), self.order);
+            if !self.beats(flip(time, self.order)) {
+                // A chunk's rows are counted by u32.
+                let key = (time, flip_id(records.id(row).as_u128(), self.order));
+                self.offer(Match { key, source, row: row as u32 });
+            }
+        }
+        self.narrow();
     }
 
     fn scan_segment(&mut self, source: u32, open: &OpenSegment, tracer: &mut Tracer) -> Result<(), ReadError> {
@@ -335,10 +344,31 @@ impl Best {
         known: &Known<'_>,
         tracer: &mut Tracer,
     ) -> Result<(), ReadError> {
+        let Some(row_group) = open.footer.row_groups.get(group) else { return Ok(()) };
+        let mut parts = Parts::of(row_group);
+        // What was found in the best of them narrows the filter for the others.
+        while let Some(candidates) = parts.next(&self.keys_only, self.order, self.page) {
+            self.scan_rows(source, open, (group, base), candidates, known, tracer)?;
+        }
+        Ok(())
+    }
+
+    fn scan_rows(
+        &mut self,
+        source: u32,
+        open: &OpenSegment,
+        (group, base): (usize, u32),
+        Candidates { rows, filter }: Candidates,
+        known: &Known<'_>,
+        tracer: &mut Tracer,
+    ) -> Result<(), ReadError> {
         let [keys_step, ..] = STEPS;
-        let keys = open.columns(group, None, &open.places(&self.columns))?;
-        let mut passing = self.keys_only.select(&keys);
+        let columns = Columns { timestamp: true, ..filter.columns() };
+        let keys = open.columns(group, rows.clone(), &open.places(&columns))?;
+        let mut passing = filter.select(&keys);
         tracer.step(keys_step, keys.len(), keys.len(), || passing.count_set_bits());
+        let rows = rows.unwrap_or_else(|| BooleanBuffer::new_set(keys.len()));
+        passing = spread(&rows, &passing);
         for (name, step) in self.later.iter().filter(|(_, step)| step.verdict(known) != Verdict::Always) {
             let rows = passing.count_set_bits();
             if rows == 0 {
@@ -348,34 +378,47 @@ impl Best {
             tracer.step(name, rows, stepped.read, || stepped.passing.count_set_bits());
             passing = stepped.passing;
         }
-        self.offer(source, base, &keys, passing.set_indices());
+        let times = rows.set_indices().zip(keys.logs.timestamps()).filter(|(row, _)| passing.value(*row));
+        let competing = self.competing(times.map(|(row, time)| (flip(*time, self.order), row)).collect());
+        if competing.is_empty() {
+            return Ok(());
+        }
+        let bits = bits::of(rows.len(), competing.iter().map(|(_, row)| *row));
+        for ((time, row), id) in competing.iter().zip(open.ids(group, bits)?) {
+            // A row group's rows are counted by u32.
+            self.offer(Match { key: (*time, flip_id(id.as_u128(), self.order)), source, row: base + *row as u32 });
+        }
+        self.narrow();
         Ok(())
     }
 
-    /// Keeps those of `rows` that are among the best.
-    fn offer(&mut self, source: u32, base: u32, keys: &Records, rows: impl Iterator<Item = usize>) {
-        let timestamps = keys.logs.timestamps();
-        for row in rows {
-            let time = flip(timestamps.get(row).copied().unwrap_or_default(), self.order);
-            let full = self.heap.len() >= self.page;
-            if full && self.heap.peek().is_some_and(|worst| time > worst.key.0) {
-                continue;
-            }
-            let key = (time, flip_id(keys.id(row).as_u128(), self.order));
-            if self.after.is_some_and(|after| key <= after) {
-                continue;
-            }
-            // A row group's rows, and a chunk's, are counted by u32.
-            let found = Match { key, source, row: base + row as u32 };
-            if !full {
-                self.heap.push(found);
-            } else if let Some(mut worst) = self.heap.peek_mut()
-                && found < *worst
-            {
-                *worst = found;
-            }
+    /// Those of some matches, by their time and row, that can be among the best whatever their ids are.
+    fn competing(&self, mut found: Vec<(i64, usize)>) -> Vec<(i64, usize)> {
+        if let Some(worst) = self.heap.peek().filter(|_| self.heap.len() >= self.page) {
+            found.retain(|(time, _)| *time <= worst.key.0);
         }
-        self.narrow();
+        // Those at the very time to go on from may have been yielded.
+        let after = self.after.map_or(i64::MIN, |(time, _)| time);
+        let mut times: Vec<i64> = found.iter().map(|(time, _)| *time).filter(|time| *time > after).collect();
+        if times.len() > self.page {
+            let (_, last, _) = times.select_nth_unstable(self.page - 1);
+            found.retain(|(time, _)| time <= last);
+        }
+        found
+    }
+
+    /// Keeps a match, if it is among the best.
+    fn offer(&mut self, found: Match) {
+        if self.after.is_some_and(|after| found.key <= after) {
+            return;
+        }
+        if self.heap.len() < self.page {
+            self.heap.push(found);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && found < *worst
+        {
+            *worst = found;
+        }
     }
 
     /// Cuts the range of times at the worst match, once there are enough.

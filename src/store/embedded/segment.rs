@@ -19,7 +19,7 @@
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
-//! that it replaces, the bounds and the counts of each row group, and where the regions are. A reader refuses a format above its own.
+//! that it replaces, the bounds and the counts of each row group ([`GroupCounts`], of which older files say less), and where the regions are. A reader refuses a format above its own.
 //!
 //! **Invariants.** A file under its final name is complete and never changes. No record stands in two segments that the
 //! manifest lists.
@@ -153,7 +153,29 @@ pub(super) struct GroupCounts {
     pub(super) messages: u32,
     /// Those with a value in each attribute's column, in the order of the columns.
     pub(super) attributes: Vec<u32>,
+    /// By time. Older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) times: Option<TimeCounts>,
+    /// By piece, in the order of the rows; empty, if there are too many, and in older files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pieces: Vec<Piece>,
 }
+
+/// How many rows of a row group lie in each cell of time, all of which are equally long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TimeCounts {
+    /// How long a cell is, in seconds of UTC; each begins at a multiple of that.
+    pub(super) step_s: u32,
+    /// Where the first one begins, in seconds since the epoch.
+    pub(super) start_s: i64,
+    /// How many rows lie in each, from the first to the last that has one.
+    pub(super) rows: Vec<u32>,
+}
+
+/// The rows of one service in one run of a row group, which stand side by side: how many they are, the first and the last
+/// of their times in ns, and a bit for each severity number that occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Piece(pub(super) u32, pub(super) i64, pub(super) i64, pub(super) u32);
 
 /// Bytes within the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

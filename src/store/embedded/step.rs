@@ -1,7 +1,8 @@
 //! One step of an evaluation over a row group: which of its rows pass a part of the filter.
 
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_buffer::BooleanBuffer;
 
+use super::bits::spread;
 use super::known::Known;
 use super::reader::{OpenSegment, ReadError};
 use super::templates::Judged;
@@ -37,13 +38,4 @@ pub(super) fn take(
         passing = &passing | &spread(&unsure, &step.select(&records, &BooleanBuffer::new_set(read)));
     }
     Ok(Stepped { passing, read })
-}
-
-/// Those of the rows whose bit is set in `rows` that have one in `passed`, where only they stand.
-fn spread(rows: &BooleanBuffer, passed: &BooleanBuffer) -> BooleanBuffer {
-    let mut bits = BooleanBufferBuilder::new(rows.len());
-    bits.append_n(rows.len(), false);
-    let passing = rows.set_indices().zip(passed.iter()).filter(|(_, passed)| *passed);
-    passing.for_each(|(row, _)| bits.set_bit(row, true));
-    bits.finish()
 }

@@ -10,18 +10,25 @@ use std::sync::Arc;
 
 use arrow_buffer::BooleanBuffer;
 
+use super::bits::{gather, spread};
 use super::cache::Cache;
 use super::counts;
 use super::extent::Extent;
 use super::known::Known;
 use super::memory::Chunk;
+use super::parallel;
+use super::parts::{Candidates, Parts};
 use super::reader::{OpenSegment, ReadError};
 use super::search::{Failure, Snapshot};
-use super::segment::{RowGroup, Segment};
+use super::segment::Segment;
 use super::step;
+use crate::batch::Records;
 use crate::query::{Columns, Expr, Filter, Verdict};
-use crate::stats::{Census, Counted, FieldCounts, Tally, Wants};
+use crate::stats::{Census, Counted, FieldCounts, Tally, TimeCell, Wants};
 use crate::store::StoreError;
+
+/// How many row groups are gathered before they are looked at, at least.
+const GROUPS_AT_ONCE: usize = 64;
 
 /// Gives every match to `tally`; tells `damaged` of each segment that had to be passed over.
 pub(super) fn tally(
@@ -47,16 +54,23 @@ pub(super) fn tally(
     }
 }
 
+/// A row group that it takes a look at.
+struct Group {
+    segment: Arc<Segment>,
+    open: Arc<OpenSegment>,
+    index: usize,
+    verdict: Verdict,
+}
+
 /// What is asked of each source.
 struct Question<'a> {
     filter: &'a Filter,
     /// The part of the filter for key columns, and what has to be passed besides, step by step.
     keys_only: Filter,
     later: Vec<Expr>,
-    /// What the first part needs, and the tally.
-    keys: Columns,
     wanted: Columns,
     wants: Wants,
+    takes_codes: bool,
 }
 
 impl<'a> Question<'a> {
@@ -65,11 +79,11 @@ impl<'a> Question<'a> {
         let keys_only = Filter { matching: keys, ..filter.clone() };
         Question {
             filter,
-            keys: keys_only.columns(),
             keys_only,
             later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
             wanted: tally.columns(),
             wants: tally.wants(),
+            takes_codes: tally.takes_codes(),
         }
     }
 
@@ -88,12 +102,17 @@ impl<'a> Question<'a> {
                 return Ok(());
             }
         }
+        let mut open_groups = Vec::new();
         for segment in snapshot.segments.iter().filter(is_sound) {
-            if tally.is_over() || self.ask_segment(segment, cache, tally)?.is_break() {
+            if tally.is_over() {
+                return Ok(());
+            }
+            self.ask_segment(segment, cache, &mut open_groups, tally)?;
+            if open_groups.len() >= GROUPS_AT_ONCE && self.look(&std::mem::take(&mut open_groups), tally)?.is_break() {
                 return Ok(());
             }
         }
-        Ok(())
+        self.look(&open_groups, tally).map(drop)
     }
 
     fn ask_chunk(&self, chunk: &Chunk, tally: &mut dyn Tally) -> ControlFlow<()> {
@@ -110,78 +129,97 @@ impl<'a> Question<'a> {
         if rows.count_set_bits() == 0 { ControlFlow::Continue(()) } else { tally.add(&chunk.records, &rows) }
     }
 
+    /// Asks of a segment what needs no look at its columns, and puts the row groups that do to `open_groups`.
     fn ask_segment(
         &self,
         segment: &Arc<Segment>,
         cache: &Cache,
+        open_groups: &mut Vec<Group>,
         tally: &mut dyn Tally,
-    ) -> Result<ControlFlow<()>, Failure> {
+    ) -> Result<(), Failure> {
         let extent = &segment.info.extent;
         match self.filter.verdict(&Known::by_extent(extent)) {
-            Verdict::Never => return Ok(ControlFlow::Continue(())),
-            Verdict::Always if self.take(extent, segment.info.rows, Details::default(), tally) => {
-                return Ok(ControlFlow::Continue(()));
-            }
+            Verdict::Never => return Ok(()),
+            Verdict::Always if self.take(extent, segment.info.rows, Details::default(), tally) => return Ok(()),
             _ => {}
         }
         let open = cache.get(segment).map_err(|error| Failure::of(segment, error))?;
         for (index, group) in open.footer.row_groups.iter().enumerate() {
-            let asked = self.ask_group(&open, index, group, tally).map_err(|error| Failure::of(segment, error))?;
-            if tally.is_over() || asked.is_break() {
-                return Ok(ControlFlow::Break(()));
+            let known = Known::of_group(&open, index, &group.extent, self.filter);
+            let known = known.map_err(|error| Failure::of(segment, error))?;
+            match self.filter.verdict(&known) {
+                Verdict::Never => continue,
+                Verdict::Always if self.take(&group.extent, group.rows.into(), self.details(&open, index), tally) => {}
+                verdict => {
+                    let (segment, open) = (segment.clone(), open.clone());
+                    open_groups.push(Group { segment, open, index, verdict });
+                }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
-    fn ask_group(
-        &self,
-        open: &OpenSegment,
-        index: usize,
-        group: &RowGroup,
-        tally: &mut dyn Tally,
-    ) -> Result<ControlFlow<()>, ReadError> {
-        let known = Known::of_group(open, index, &group.extent, self.filter)?;
-        let verdict = self.filter.verdict(&known);
-        match verdict {
-            Verdict::Never => return Ok(ControlFlow::Continue(())),
-            Verdict::Always if self.take(&group.extent, group.rows.into(), self.details(open, index), tally) => {
-                return Ok(ControlFlow::Continue(()));
-            }
-            _ => {}
+    /// Looks at row groups, and gives `tally` what matches.
+    fn look(&self, groups: &[Group], tally: &mut dyn Tally) -> Result<ControlFlow<()>, Failure> {
+        let mut outcome = Ok(ControlFlow::Continue(()));
+        let find = |group: &Group| self.find(group).map_err(|error| Failure::of(&group.segment, error));
+        parallel::each(groups, find, |found| {
+            outcome = found.map(|found| match found {
+                _ if tally.is_over() => ControlFlow::Break(()),
+                Some((records, rows)) => tally.add(&records, &rows),
+                None => ControlFlow::Continue(()),
+            });
+            matches!(outcome, Ok(ControlFlow::Continue(())))
+        });
+        outcome
+    }
+
+    /// The matches of a row group: some records, and which of them match.
+    fn find(&self, group: &Group) -> Result<Option<(Records, BooleanBuffer)>, ReadError> {
+        let Group { open, index, verdict, .. } = group;
+        let (open, index) = (&**open, *index);
+        let Some(row_group) = open.footer.row_groups.get(index) else { return Ok(None) };
+        let rows = row_group.rows as usize;
+        if *verdict == Verdict::Always {
+            return Ok(Some((self.read_wanted(open, index, None)?, BooleanBuffer::new_set(rows))));
         }
-        let rows = group.rows as usize;
-        if verdict == Verdict::Always {
-            let records = open.columns(index, None, &open.places(&self.wanted))?;
-            return Ok(tally.add(&records, &BooleanBuffer::new_set(rows)));
-        }
+        let known = Known::of_group(open, index, &row_group.extent, self.filter)?;
+        let Some(candidates) = Parts::of(row_group).all(&self.keys_only) else { return Ok(None) };
+        let Candidates { rows: selection, filter: keys_only } = candidates;
         // What is read for the filter serves the tally too, if that needs nothing but key columns.
         let all_at_once = !self.wanted.message && !self.wanted.level && !self.wanted.has_attributes();
-        let first = if all_at_once { self.keys.clone().and(&self.wanted) } else { self.keys.clone() };
-        let places = open.places(&first);
+        let keys = keys_only.columns();
+        let places = open.places(&if all_at_once { keys.and(&self.wanted) } else { keys });
         let mut read = None;
-        let mut passing = BooleanBuffer::new_set(rows);
+        let looked = selection.unwrap_or_else(|| BooleanBuffer::new_set(rows));
+        let mut passing = looked.clone();
         if !places.is_empty() {
-            let records = open.columns(index, None, &places)?;
-            passing = self.keys_only.select(&records);
+            let count = looked.count_set_bits();
+            let records = open.columns(index, (count < rows).then(|| looked.clone()), &places)?;
+            passing = spread(&looked, &keys_only.select(&records));
             read = Some(records);
         }
         for step in self.later.iter().filter(|step| step.verdict(&known) != Verdict::Always) {
             if passing.count_set_bits() == 0 {
-                return Ok(ControlFlow::Continue(()));
+                return Ok(None);
             }
             passing = step::take(open, index, &known, step, passing)?.passing;
         }
         let count = passing.count_set_bits();
         if count == 0 {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(None);
         }
         if let Some(records) = read.filter(|_| all_at_once) {
-            return Ok(tally.add(&records, &passing));
+            return Ok(Some((records, gather(&looked, &passing))));
         }
         let selection = (count < rows).then_some(passing);
-        let records = open.columns(index, selection, &open.places(&self.wanted))?;
-        Ok(tally.add(&records, &BooleanBuffer::new_set(count)))
+        Ok(Some((self.read_wanted(open, index, selection)?, BooleanBuffer::new_set(count))))
+    }
+
+    /// Rows of a row group with the columns that the tally looks at.
+    fn read_wanted(&self, open: &OpenSegment, group: usize, rows: Option<BooleanBuffer>) -> Result<Records, ReadError> {
+        let places = open.places(&self.wanted);
+        if self.takes_codes { open.coded_columns(group, rows, &places) } else { open.columns(group, rows, &places) }
     }
 
     /// Offers records, all of which match, by what is known of them: whether they were taken.
@@ -195,6 +233,7 @@ impl<'a> Question<'a> {
             service: extent.only_service(),
             severity: extent.only_severity(),
             counts: &details.counts,
+            cells: &details.cells,
             fields: details.fields.as_ref(),
         })
     }
@@ -206,17 +245,21 @@ impl<'a> Question<'a> {
         };
         match &self.wants {
             Wants::Records => Details::default(),
-            Wants::Counts(dimensions) if dimensions.service || dimensions.severity => {
-                Details { counts: counts::counted(known), fields: None }
-            }
-            Wants::Counts(_) => Details::default(),
+            Wants::Counts(dimensions) => Details {
+                counts: if dimensions.service || dimensions.severity { counts::counted(known) } else { Vec::new() },
+                cells: match (&dimensions.step, &known.times) {
+                    (Some(_), Some(times)) => counts::cells(times),
+                    _ => Vec::new(),
+                },
+                fields: None,
+            },
             Wants::Fields => {
                 let fields = open.attribute_counts(index).map(|attributes| FieldCounts {
                     services: known.services.into(),
                     messages: known.messages.into(),
                     attributes,
                 });
-                Details { counts: Vec::new(), fields }
+                Details { fields, ..Details::default() }
             }
         }
     }
@@ -226,5 +269,6 @@ impl<'a> Question<'a> {
 #[derive(Default)]
 struct Details {
     counts: Vec<Counted>,
+    cells: Vec<TimeCell>,
     fields: Option<FieldCounts>,
 }

@@ -15,13 +15,13 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::counts;
+use super::counts::Counter;
 use super::extent::Bounds;
 use super::order::{self, Place, RUN_ROWS};
 use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
-use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, GroupCounts, Region, RowGroup, SegmentInfo};
+use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::templates::{Found, TemplateBuilder};
 use super::timestamps;
 use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
@@ -165,35 +165,32 @@ fn messages<'a>(parts: &'a [Records], rows: &'a [Place]) -> impl Iterator<Item =
     rows.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.logs.messages().value(*row)))
 }
 
-/// What the footer says of a row group, whose rows come in parts.
+/// What the footer says of a row group, whose rows come run by run.
 #[derive(Default)]
 struct Description {
     rows: usize,
     bounds: Bounds,
     sequences: Option<(u64, u64)>,
-    counts: Option<GroupCounts>,
+    counts: Counter,
 }
 
 impl Description {
-    /// Takes in some rows, of which there must be any.
+    /// Takes in the rows of a run.
     fn add(&mut self, part: &Records) {
         self.rows += part.len();
         self.bounds.add(&part.logs);
         let bounds = self.sequences.unwrap_or((u64::MAX, 0));
         let sequences = (0..part.len()).map(|row| part.id(row).sequence);
         self.sequences = Some(sequences.fold(bounds, |(min, max), next| (next.min(min), next.max(max))));
-        let counts = counts::of(&part.logs);
-        self.counts = Some(match self.counts.take() {
-            Some(before) => counts::together(before, counts),
-            None => counts,
-        });
+        self.counts.add(&part.logs);
     }
 
     /// The footer's entry, whose regions have no place yet; `None`, if there were no rows.
     fn finish(self) -> Option<RowGroup> {
         let (extent, sequences) = self.bounds.extent().zip(self.sequences)?;
         // A row group's rows are counted by u32.
-        Some(RowGroup { rows: self.rows as u32, extent, sequences, tokens: None, templates: None, counts: self.counts })
+        let counts = Some(self.counts.finish());
+        Some(RowGroup { rows: self.rows as u32, extent, sequences, tokens: None, templates: None, counts })
     }
 }
 

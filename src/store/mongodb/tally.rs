@@ -181,6 +181,7 @@ fn take(counted: &RawDocument, tally: &mut dyn Tally) -> bool {
         service: key.and_then(|key| key.get_str("service").ok()),
         severity,
         counts: &[],
+        cells: &[],
         fields: None,
     })
 }

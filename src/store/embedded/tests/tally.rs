@@ -9,7 +9,7 @@ use sluice_model::Severity;
 use super::*;
 use crate::query::{Columns, Filter, parse};
 use crate::stats::{
-    Aggregation, Aggregator, Catalogue, Census, Gather, Tally, Value, Wants, parse_aggregates, parse_fields,
+    Aggregation, Aggregator, Catalogue, Census, Gather, Step, Tally, Value, Wants, parse_aggregates, parse_fields,
 };
 
 /// Counts the looks that a tally takes.
@@ -28,6 +28,10 @@ impl<G: Gather> Tally for Watched<G> {
 
     fn wants(&self) -> Wants {
         self.gather.wants()
+    }
+
+    fn takes_codes(&self) -> bool {
+        self.gather.takes_codes()
     }
 
     fn take(&mut self, census: &Census<'_>) -> bool {
@@ -109,6 +113,30 @@ fn what_the_footer_says_is_counted_without_a_look() {
     assert_eq!((fields.len(), attribute.records, looks), (6, 100, 0));
     let (fields, looks, _) = watch(&store, "message", Catalogue::new(1 << 20));
     assert_eq!((fields.len(), looks), (6, 1));
+}
+
+#[test]
+fn buckets_of_time_are_counted_without_a_look_where_the_cells_lie_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path());
+    // Three hours, in cells of five minutes.
+    for (step, zone, by, looks) in [
+        ("1h", None, "", 0),
+        ("30m", None, "", 0),
+        ("1d", None, "service", 0),
+        ("1h", Some("Asia/Kolkata"), "", 0),
+        ("7m", None, "", 1),
+        ("1m", None, "", 1),
+        ("1h", None, "service", 1),
+    ] {
+        let by = if by.is_empty() { Vec::new() } else { parse_fields(by).unwrap() };
+        let step = Some(Step::parse(step, zone).unwrap());
+        let aggregation = Aggregation { by, step, ..Aggregation::count() };
+        let (table, taken, _) = watch(&store, "", Aggregator::new(aggregation.clone(), 1 << 30));
+        // A filter that all pass, but of which nothing is known.
+        let (seen, ..) = watch(&store, "message", Aggregator::new(aggregation, 1 << 30));
+        assert_eq!((taken.min(1), &table.rows), (looks, &seen.rows), "{step:?}");
+    }
 }
 
 #[test]
