@@ -16,6 +16,10 @@ const TEMPLATES_MAX: usize = 2048;
 const RARE: u32 = 4;
 /// Short ones are left out that are in so many times as many: what looks like a word there may be a part of an id.
 const SHORT_RARE: u32 = 16;
+/// How many messages are brought near together.
+const AT_ONCE: usize = 32;
+const CACHE_LINE: usize = 64;
+
 /// What was found in the messages of a row group.
 pub(in crate::store::embedded) struct Found {
     /// Without `runs`, as the rows are not in order yet.
@@ -48,11 +52,19 @@ struct Kind {
 
 impl TemplateBuilder {
     /// What is found in these messages, which are in any order.
-    pub(in crate::store::embedded) fn find<'a>(&mut self, messages: impl Iterator<Item = &'a str>) -> Found {
+    pub(in crate::store::embedded) fn find<'a>(&mut self, mut messages: impl Iterator<Item = &'a str>) -> Found {
         self.rows.clear();
         self.kinds.clear();
         self.known.clear();
-        messages.for_each(|message| self.add(message));
+        let mut some = Vec::with_capacity(AT_ONCE);
+        loop {
+            some.extend(messages.by_ref().take(AT_ONCE));
+            if some.is_empty() {
+                break;
+            }
+            touch(&some);
+            some.drain(..).for_each(|message| self.add(message));
+        }
         let mut texts = vec![[].as_slice(); self.known.len()];
         for (text, kind) in &self.kinds {
             if let Some(place) = texts.get_mut(*kind as usize) {
@@ -85,6 +97,14 @@ impl TemplateBuilder {
         }
         self.rows.push(kind);
     }
+}
+
+/// Reads a little of each of some messages. They lie scattered in memory, and a processor can wait for many at the same
+/// time, but not while it takes one apart.
+fn touch(messages: &[&str]) {
+    let far = |message: &&str| message.as_bytes().get(CACHE_LINE).copied().unwrap_or_default();
+    let near = |message: &&str| message.as_bytes().first().copied().unwrap_or_default();
+    std::hint::black_box(messages.iter().fold(0, |all, message| all ^ near(message) ^ far(message)));
 }
 
 /// The words of all kinds.
