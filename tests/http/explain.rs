@@ -115,9 +115,9 @@ fn each_step_tells_what_it_looked_at_and_the_page_is_that_of_a_retrieve() {
     assert_eq!(
         search["steps"],
         json!([
-            { "step": "keys", "rows": 3000, "passed": 300 },
-            { "step": "fields", "rows": 300, "passed": 30 },
-            { "step": "message", "rows": 30, "passed": 30 },
+            { "step": "keys", "rows": 3000, "read": 3000, "passed": 300 },
+            { "step": "fields", "rows": 300, "read": 300, "passed": 30 },
+            { "step": "message", "rows": 30, "read": 0, "passed": 30 },
         ])
     );
     for clock in ["queue_ms", "search_ms", "plan_ms", "scan_ms", "fetch_ms"] {
@@ -134,7 +134,7 @@ fn records_in_memory_are_looked_at_in_one_step() {
     let explained = explain(&server, &[("q", "timeout"), ("level", "error")]);
     let search = search(&explained);
     assert_eq!(search["chunks"], json!({ "total": 1, "scanned": 1, "pruned": {} }));
-    assert_eq!(search["steps"], json!([{ "step": "memory", "rows": 3, "passed": 1 }]));
+    assert_eq!(search["steps"], json!([{ "step": "memory", "rows": 3, "read": 3, "passed": 1 }]));
     assert_eq!(search["bytes_read"], 0);
     let pruned = explain(&server, &[("level", "fatal")]);
     assert_eq!(self::search(&pruned)["chunks"]["pruned"], json!({ "severity": 1 }));

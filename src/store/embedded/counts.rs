@@ -206,7 +206,8 @@ mod tests {
         let counts = of(&logs);
         let mut counter = Counter::default();
         [0, 2].iter().for_each(|start| counter.add(&logs.slice(*start, 2)));
-        assert_eq!(counter.finish(), counts);
+        // In another division there are other pieces, and the same counts.
+        assert_eq!(GroupCounts { pieces: counts.pieces.clone(), ..counter.finish() }, counts);
         let level = |service: &str, number, rows| (service.to_owned(), number, rows);
         assert_eq!(counts.levels, [level("", 9, 1), level("a", 9, 2), level("a", 13, 1)]);
         assert_eq!((counts.services, counts.messages, counts.attributes.as_slice()), (3, 1, [1].as_slice()));
