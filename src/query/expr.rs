@@ -295,6 +295,14 @@ impl Needle {
         }
     }
 
+    /// The folded tokens that a text has one after the other, with one space between them, just when it has the needle.
+    pub fn phrase(&self) -> Option<&[String]> {
+        match self {
+            Needle::Term(term) => term.phrase(),
+            Needle::Fuzzy(_) | Needle::Pattern(_) => None,
+        }
+    }
+
     /// Folded ASCII letters that every text with the needle has, each of these side by side.
     pub fn letters(&self) -> &[String] {
         match self {

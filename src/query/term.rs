@@ -24,6 +24,8 @@ pub struct Term {
     whole: Range<usize>,
     /// The folded ASCII letters of the text that stand side by side.
     letters: Vec<String>,
+    /// Whether it is two tokens or more with a space between them, in any case.
+    is_phrase: bool,
     search: Search,
 }
 
@@ -78,7 +80,8 @@ impl Term {
             None => Search::Walk,
         };
         let letters = letters::runs(&text).collect();
-        Term { text, exact_case: false, edges, tokens, whole, letters, search }
+        let is_phrase = tokens.len() > 1 && text == tokens.join(" ");
+        Term { text, exact_case: false, edges, tokens, whole, letters, is_phrase, search }
     }
 
     /// The term for `text` in just this case.
@@ -87,7 +90,16 @@ impl Term {
         let whole = 0..tokens.len();
         let edges = Edges::default();
         let letters = letters::runs(text).collect();
-        Term { text: text.to_owned(), exact_case: true, edges, tokens, whole, letters, search: Search::Bytes }
+        Term {
+            text: text.to_owned(),
+            exact_case: true,
+            edges,
+            tokens,
+            whole,
+            letters,
+            is_phrase: false,
+            search: Search::Bytes,
+        }
     }
 
     /// The text, folded unless the case counts.
@@ -114,6 +126,11 @@ impl Term {
     pub fn one_token(&self) -> Option<&str> {
         let [token] = self.tokens() else { return None };
         (!self.exact_case && *token == self.text).then_some(token)
+    }
+
+    /// The folded tokens that a message has one after the other, with one space between them, just when it has this term.
+    pub fn phrase(&self) -> Option<&[String]> {
+        (self.is_phrase && self.edges == Edges::default()).then_some(self.tokens.as_slice())
     }
 
     /// Folded ASCII letters that every message with this term has, each of these side by side.

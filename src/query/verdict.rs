@@ -26,6 +26,11 @@ pub trait Summary {
         true
     }
 
+    /// How many messages have these folded tokens one after the other, with one space between them and nothing else.
+    fn has_phrase(&self, _tokens: &[String]) -> Verdict {
+        Verdict::Maybe
+    }
+
     /// Whether every message has this folded token; no, where that is not known.
     fn has_token(&self, _token: &str) -> bool {
         false
@@ -141,7 +146,10 @@ fn has_needle(summary: &dyn Summary, needle: &Needle) -> Verdict {
         return Verdict::Always;
     }
     let tokens = needle.tokens().is_empty() || summary.may_have_tokens(needle.tokens());
-    Verdict::never_unless(tokens && needle.letters().iter().all(|letters| summary.may_have_letters(letters)))
+    if !tokens || !needle.letters().iter().all(|letters| summary.may_have_letters(letters)) {
+        return Verdict::Never;
+    }
+    needle.phrase().map_or(Verdict::Maybe, |tokens| summary.has_phrase(tokens))
 }
 
 /// Whether times that lie in `known` lie in `wanted`.

@@ -2,13 +2,13 @@
 //!
 //! The messages of a service come from few statements in its code. What those of one statement have in common are words;
 //! what differs are numbers, addresses and ids, most of which have a digit. So a *word* is a token without a digit, the
-//! *vocabulary* of a row group are its words but for the rare ones, and a *template* is a set of such words that is just
-//! what a message has of the vocabulary. There are some hundred of them in a row group; its rows stand by template, so
+//! *vocabulary* of a row group are its words but for the rare ones, and a *template* is what a message has of the
+//! vocabulary, in order, and which of these words have just a space between them. There are some hundred of them in a row group; its rows stand by template, so
 //! that which row has which takes next to no room.
 //!
 //! Where a token with digits has many letters side by side, these count as a word too, which no token is.
 //!
-//! From them follows, without a look at a message, which rows have a word of the vocabulary. And as it is known which
+//! From them follows, without a look at a message, which rows have a word of the vocabulary, or a phrase of such words. And as it is known which
 //! *letters* all other tokens of a template's messages have, and how many side by side, they rule out most rows for parts
 //! of words and regular expressions.
 //!
@@ -32,14 +32,51 @@ pub(super) struct Templates {
     /// The vocabulary in ascending order, one word behind the other, and where each of them ends.
     text: String,
     word_ends: Vec<u32>,
-    /// Where the words of the templates stand in the vocabulary, in ascending order, one template behind the other, and
-    /// where those of each template end.
+    /// Where the words of the templates stand in the vocabulary, and how they follow the one before ([`Follows`]), one
+    /// template behind the other, and where those of each template end.
     places: Vec<u32>,
     template_ends: Vec<u32>,
     /// The letters of all other tokens of each template's messages.
     letters: Vec<Letters>,
     /// So many rows of this template, and so on.
     runs: Vec<(u32, u32)>,
+}
+
+/// How a word of a template follows the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// Something else stands between, or there is none before.
+    Apart,
+    /// A space stands between, and nothing else.
+    Spaced,
+    /// It is not known.
+    Unknown,
+}
+
+impl Follows {
+    const BITS: u32 = 2;
+
+    fn of(separator: u8) -> Follows {
+        match separator {
+            words::SPACE => Follows::Spaced,
+            words::UNKNOWN => Follows::Unknown,
+            _ => Follows::Apart,
+        }
+    }
+
+    /// A number of this and a place in the vocabulary.
+    fn with(self, place: u32) -> u32 {
+        place << Self::BITS | self as u32
+    }
+
+    /// The place in such a number.
+    fn place(number: u32) -> u32 {
+        number >> Self::BITS
+    }
+
+    fn is_in(self, number: u32) -> bool {
+        number & ((1 << Self::BITS) - 1) == self as u32
+    }
 }
 
 /// What templates say of the rows of a group.
@@ -112,7 +149,7 @@ struct OfTemplate<'a> {
 
 impl OfTemplate<'_> {
     fn has(&self, place: u32) -> bool {
-        self.places.binary_search(&place).is_ok()
+        self.places.iter().any(|number| Follows::place(*number) == place)
     }
 }
 
@@ -145,7 +182,23 @@ impl Summary for OfTemplate<'_> {
 
     fn may_have_letters(&self, letters: &str) -> bool {
         self.letters.may_have(Letters::of(letters.as_bytes()))
-            || self.places.iter().any(|place| self.all.word(*place).contains(letters))
+            || self.places.iter().any(|number| self.all.word(Follows::place(*number)).contains(letters))
+    }
+
+    fn has_phrase(&self, words: &[String]) -> Verdict {
+        let places: Option<Vec<u32>> = words.iter().map(|word| self.all.place(word)).collect();
+        let Some(places) = places else { return Verdict::Maybe };
+        let is_phrase = |window: &[u32]| {
+            let same = window.iter().map(|number| Follows::place(*number)).eq(places.iter().copied());
+            same && window.iter().skip(1).all(|number| Follows::Spaced.is_in(*number))
+        };
+        if self.places.windows(places.len().max(1)).any(is_phrase) {
+            Verdict::Always
+        } else if self.places.iter().any(|number| Follows::Unknown.is_in(*number)) {
+            Verdict::Maybe
+        } else {
+            Verdict::Never
+        }
     }
 
     fn has_token(&self, token: &str) -> bool {

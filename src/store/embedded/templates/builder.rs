@@ -5,8 +5,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Templates;
-use super::words::{Letters, PART_LETTERS_MIN, SEPARATOR, Splitter};
+use super::words::{BREAK, Letters, PART_LETTERS_MIN, SPACE, Splitter, UNKNOWN};
+use super::{Follows, Templates};
 use crate::store::embedded::tokens::TokenFilterBuilder;
 
 /// How many words the vocabulary has at most, and how many templates there are.
@@ -113,8 +113,8 @@ struct Words<'a> {
     distinct: HashMap<&'a [u8], u32, BuildHasherDefault<Xxh3>>,
     /// In how many rows each of them is.
     rows: Vec<u32>,
-    /// Those of each kind, each once, one kind behind the other, and where those of a kind end.
-    of_kinds: Vec<u32>,
+    /// Those of each kind in order, one kind behind the other, and where those of a kind end.
+    of_kinds: Vec<(u32, Follows)>,
     ends: Vec<usize>,
 }
 
@@ -127,25 +127,28 @@ impl<'a> Words<'a> {
             of_kinds: Vec::new(),
             ends: Vec::with_capacity(kinds.len()),
         };
-        let mut own = Vec::new();
-        for (text, kind) in kinds {
-            own.clear();
-            for word in text.split(|byte| *byte == SEPARATOR).filter(|word| !word.is_empty()) {
+        // The last kind that had the word, so that its rows are counted once.
+        let mut counted: Vec<usize> = Vec::new();
+        for (place, (mut text, kind)) in kinds.iter().copied().enumerate() {
+            while let Some((before, rest)) = text.split_first() {
+                let end = rest.iter().position(|byte| [SPACE, BREAK, UNKNOWN].contains(byte)).unwrap_or(rest.len());
+                let (word, after) = rest.split_at(end);
+                text = after;
                 let next = words.rows.len() as u32;
                 let word = *words.distinct.entry(word).or_insert(next);
                 if word == next {
                     words.rows.push(0);
+                    counted.push(usize::MAX);
                 }
-                own.push(word);
-            }
-            own.sort_unstable();
-            own.dedup();
-            for word in &own {
-                if let Some(rows) = words.rows.get_mut(*word as usize) {
+                let index = word as usize;
+                if let Some((rows, counted)) = words.rows.get_mut(index).zip(counted.get_mut(index))
+                    && *counted != place
+                {
                     *rows += kind.rows;
+                    *counted = place;
                 }
+                words.of_kinds.push((word, Follows::of(*before)));
             }
-            words.of_kinds.extend(&own);
             words.ends.push(words.of_kinds.len());
         }
         words
@@ -196,13 +199,19 @@ impl<'a> Words<'a> {
             start = *end;
             let mut own: Vec<u32> = Vec::with_capacity(words.len());
             let mut others = kind.letters;
-            for word in words {
+            let mut left_out = false;
+            for (word, follows) in words {
                 match places.get(*word as usize) {
-                    Some(Some(place)) => own.push(*place),
-                    _ => others = letters.get(*word as usize).map_or(others, |letters| others.and(*letters)),
+                    Some(Some(place)) => {
+                        own.push(if left_out { Follows::Apart } else { *follows }.with(*place));
+                        left_out = false;
+                    }
+                    _ => {
+                        others = letters.get(*word as usize).map_or(others, |letters| others.and(*letters));
+                        left_out = true;
+                    }
                 }
             }
-            own.sort_unstable();
             let next = found.len() as u32;
             // Rows with a rare word stand by themselves, so that the others need no look for its letters.
             let rare = others.count() as usize >= PART_LETTERS_MIN;

@@ -3,13 +3,13 @@
 //! # Specification
 //!
 //! Compressed with zstd, all numbers of 32 bits, little-endian: how many words, templates, places and runs there are; the
-//! ends of the words; the ends of the templates; their letters; the places; the template of each run; its rows; and then
-//! the text of the words, in UTF-8.
+//! ends of the words; the ends of the templates; their letters; the places, of which the last two bits say how the word
+//! follows the one before; the template of each run; its rows; and then the text of the words, in UTF-8.
 
 use std::io::Read;
 
-use super::Templates;
 use super::words::Letters;
+use super::{Follows, Templates};
 use crate::store::embedded::reader::ReadError;
 
 /// How many bytes templates have at most, before they are compressed.
@@ -47,7 +47,7 @@ impl Templates {
         let all = self.runs.iter().try_fold(0_u32, |all, (_, rows)| all.checked_add(*rows));
         ends_at(&self.word_ends, self.text.len())
             && ends_at(&self.template_ends, self.places.len())
-            && self.places.iter().all(|place| (*place as usize) < self.word_ends.len())
+            && self.places.iter().all(|place| (Follows::place(*place) as usize) < self.word_ends.len())
             && self.runs.iter().all(|(template, _)| (*template as usize) < self.template_ends.len())
             && all == Some(rows)
     }

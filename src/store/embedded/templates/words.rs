@@ -11,8 +11,10 @@ pub(super) const PART_LETTERS_MIN: usize = 5;
 /// What follows these, so that they are others than any token.
 const PART: u8 = b'*';
 
-/// What stands behind each word: no token has it.
-pub(super) const SEPARATOR: u8 = b' ';
+/// What stands before each word, and in no token: just one space after the word before, something else, or nobody knows.
+pub(super) const SPACE: u8 = b' ';
+pub(super) const BREAK: u8 = b'\n';
+pub(super) const UNKNOWN: u8 = b'?';
 
 const ESCAPE: u8 = 0x1b;
 
@@ -32,6 +34,8 @@ pub(super) struct Splitter {
     /// The words so far, and how long they are; what stands behind them means nothing.
     words: Vec<u8>,
     length: usize,
+    /// Where the last word ends in the folded message, if it is a token of it.
+    last: Option<usize>,
     /// The letters of what is in no word.
     letters: Letters,
     scratch: String,
@@ -39,7 +43,7 @@ pub(super) struct Splitter {
 
 /// A message, taken apart.
 pub(super) struct Split<'a> {
-    /// Its words in order, each with a separator behind it.
+    /// Its words in order, each with what stands before it.
     pub(super) words: &'a [u8],
     /// The letters of what is in none of them.
     pub(super) letters: Letters,
@@ -48,13 +52,15 @@ pub(super) struct Split<'a> {
 impl Splitter {
     /// Calls `other` with each token that is no word.
     pub(super) fn split(&mut self, message: &str, mut other: impl FnMut(&[u8])) -> Split<'_> {
-        (self.length, self.letters) = (0, Letters::NONE);
+        (self.length, self.last, self.letters) = (0, None, Letters::NONE);
         let escapes = memchr::memchr(ESCAPE, message.as_bytes()).is_some();
         if message.is_ascii() && !escapes {
             self.split_ascii(message.as_bytes(), &mut other);
         } else {
             let mut scratch = std::mem::take(&mut self.scratch);
-            for_each_token(message, &mut scratch, |token| self.take(token.as_bytes(), &mut other));
+            for_each_token(message, &mut scratch, |token| {
+                self.take(token.as_bytes(), UNKNOWN, &mut other);
+            });
             self.scratch = scratch;
         }
         if escapes {
@@ -116,43 +122,56 @@ impl Splitter {
             .map_or(0, |digits| digits >> (start % BLOCK) & u64::MAX >> (BLOCK - length.min(BLOCK)));
         let within = (end - 1) / BLOCK == block;
         let short = self.folded.get(start..).and_then(<[u8]>::first_chunk::<MOVE>).filter(|_| within && length < MOVE);
+        let before = if self.last.take().is_some_and(|last| last + 1 == start && self.folded.get(last) == Some(&SPACE))
+        {
+            SPACE
+        } else {
+            BREAK
+        };
         match short {
             Some(token) if digits == 0 => {
-                let room = self.words.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<MOVE>);
-                if let Some(room) = room {
-                    *room = *token;
-                    self.length += length;
-                    self.put(&[SEPARATOR]);
-                } else {
+                let token = *token;
+                self.put(&[before]);
+                let end = self.length + length;
+                if self.words.len() < self.length + MOVE {
                     self.words.resize(self.length + 4 * BLOCK, 0);
-                    self.close(start, end, other);
                 }
+                if let Some(room) = self.words.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<MOVE>) {
+                    *room = token;
+                }
+                self.length = end;
+                self.last = Some(start + length);
             }
             // A number has no letters.
             Some(token) if digits.count_ones() as usize == length => other(token.get(..length).unwrap_or_default()),
             _ => {
                 let folded = std::mem::take(&mut self.folded);
-                self.take(folded.get(start..end).unwrap_or_default(), other);
+                if self.take(folded.get(start..end).unwrap_or_default(), before, other) {
+                    self.last = Some(end);
+                }
                 self.folded = folded;
             }
         }
     }
 
-    /// Takes any token.
-    fn take(&mut self, token: &[u8], other: &mut impl FnMut(&[u8])) {
+    /// Takes any token; gives whether it is a word.
+    fn take(&mut self, token: &[u8], before: u8, other: &mut impl FnMut(&[u8])) -> bool {
         if token.len() <= WORD_BYTES_MAX && !token.iter().any(u8::is_ascii_digit) {
+            self.put(&[before]);
             self.put(token);
-            return self.put(&[SEPARATOR]);
+            return true;
         }
         other(token);
         for part in letters_of(token) {
             if (PART_LETTERS_MIN..=WORD_BYTES_MAX).contains(&part.len()) {
+                self.put(&[BREAK]);
                 self.put(part);
-                self.put(&[PART, SEPARATOR]);
+                self.put(&[PART]);
             } else {
                 self.letters = self.letters.and(Letters::of(part));
             }
         }
+        false
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -245,15 +264,15 @@ mod tests {
     #[test]
     fn words_are_tokens_without_digits_and_long_parts_of_others() {
         for (message, words, letters, others) in [
-            ("Connection from 10.0.0.1:80", "connection from ", "", &["10", "0", "0", "1", "80"][..]),
-            ("at Terminator_B6 blk_99", "at terminator* ", "blk_b", &["terminator_b6", "blk_99"]),
-            ("Größe ÜBER9 日本 x", "größe 日 本 x ", "ber", &["über9"]),
-            ("\u{1b}[1mred\u{1b}[0m", "red ", "?", &[]),
+            ("Connection from 10.0.0.1:80  at x-y", "|connection from|at x|y", "", &["10", "0", "0", "1", "80"][..]),
+            ("at Terminator_B6 blk_99", "|at|terminator*", "blk_b", &["terminator_b6", "blk_99"]),
+            ("Größe ÜBER9 日本 x", "?größe?日?本?x", "ber", &["über9"]),
+            ("\u{1b}[1mred\u{1b}[0m", "?red", "?", &[]),
             ("--", "", "", &[]),
         ] {
             let others = others.iter().map(|other| (*other).to_owned()).collect::<Vec<_>>();
             let letters = if letters == "?" { Letters::ANY } else { Letters::of_token(letters.as_bytes()) };
-            assert_eq!(split(message), (words.to_owned(), letters, others), "{message}");
+            assert_eq!(split(message), (words.replace('|', "\n"), letters, others), "{message}");
         }
         let long = "a".repeat(WORD_BYTES_MAX + 1);
         assert_eq!(split(&long), (String::new(), Letters::of(long.as_bytes()), vec![long]));
@@ -282,13 +301,17 @@ mod tests {
                 if token.bytes().any(|byte| byte.is_ascii_digit()) {
                     others.push(token.to_owned());
                     let parts = letters_of(token.as_bytes()).filter(|part| part.len() >= PART_LETTERS_MIN);
-                    parts.for_each(|part| words += &format!("{}* ", str::from_utf8(part).unwrap()));
+                    parts.for_each(|part| words += &format!("{}*|", str::from_utf8(part).unwrap()));
                 } else {
-                    words += &format!("{token} ");
+                    words += &format!("{token}|");
                 }
             });
             let found = split(&message);
-            prop_assert_eq!((found.0, found.2), (words, others));
+            let spaced = found.0.matches(' ').count();
+            prop_assert!(spaced <= message.matches(' ').count());
+            let mut found_words = found.0.replace([' ', '\n'], "|") + "|";
+            found_words.remove(0);
+            prop_assert_eq!((found_words, found.2), (words, others));
         }
     }
 }
