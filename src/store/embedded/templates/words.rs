@@ -298,9 +298,10 @@ mod tests {
         fn blocks_have_the_tokens_of_the_text(message in "([a-cA-C]{1,20}|[0-2]{1,3}|[a-cC0-2_]{1,70}|[ .:-]|@|`|\\{|/){0,60}") {
             let (mut tokens, mut words, mut others) = (String::new(), String::new(), Vec::new());
             for_each_token(&message, &mut tokens, |token| {
-                if token.bytes().any(|byte| byte.is_ascii_digit()) {
+                if token.len() > WORD_BYTES_MAX || token.bytes().any(|byte| byte.is_ascii_digit()) {
                     others.push(token.to_owned());
-                    let parts = letters_of(token.as_bytes()).filter(|part| part.len() >= PART_LETTERS_MIN);
+                    let is_part = |part: &&[u8]| (PART_LETTERS_MIN..=WORD_BYTES_MAX).contains(&part.len());
+                    let parts = letters_of(token.as_bytes()).filter(is_part);
                     parts.for_each(|part| words += &format!("{}*|", str::from_utf8(part).unwrap()));
                 } else {
                     words += &format!("{token}|");
