@@ -1,10 +1,7 @@
 //! Runs of letters: parts of words that every match of a term or expression has, so that records without such words need
 //! no look.
 
-use regex_syntax::hir::{Hir, HirKind};
-use regex_syntax::{ParserBuilder, hir};
-
-use super::pattern::REGEX_DEPTH_MAX;
+use regex_syntax::hir::{Hir, HirKind, Literal};
 
 /// Shorter runs stand in most words.
 const LETTERS_MIN: usize = 2;
@@ -19,7 +16,7 @@ pub(super) fn runs(text: &str) -> impl Iterator<Item = String> {
 pub(super) fn of_regex(source: &str) -> Vec<String> {
     let mut letters = Vec::new();
     // Case is left out of the expression: an `a` or `A` in it stands for both here, as letters are compared in lower case.
-    if let Ok(hir) = ParserBuilder::new().nest_limit(REGEX_DEPTH_MAX).build().parse(source) {
+    if let Ok(hir) = regex_syntax::parse(source) {
         gather(&hir, &mut letters);
     }
     letters
@@ -27,7 +24,7 @@ pub(super) fn of_regex(source: &str) -> Vec<String> {
 
 fn gather(hir: &Hir, letters: &mut Vec<String>) {
     match hir.kind() {
-        HirKind::Literal(hir::Literal(bytes)) => letters.extend(runs(&String::from_utf8_lossy(bytes))),
+        HirKind::Literal(Literal(bytes)) => letters.extend(runs(&String::from_utf8_lossy(bytes))),
         HirKind::Concat(parts) => parts.iter().for_each(|part| gather(part, letters)),
         HirKind::Capture(capture) => gather(&capture.sub, letters),
         HirKind::Repetition(repetition) if repetition.min > 0 => gather(&repetition.sub, letters),

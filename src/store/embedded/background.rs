@@ -1,4 +1,4 @@
-//! The store's own thread: flushes when it is time, and keeps the disk tier in order.
+//! The store's own thread: opens the newest segments, flushes when it is time, and keeps the disk tier in order.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +33,9 @@ fn run(engine: &Engine) {
     let mut backoff = BACKOFF_MIN;
     let mut resume = Instant::now();
     let mut housekeeping = Instant::now() + HOUSEKEEPING;
+    let goes_on = || !engine.state().stopping;
+    // Only a convenience for the first query: what goes wrong with it does so again there.
+    let _ = catch_unwind(AssertUnwindSafe(|| engine.cache.warm(&engine.segments(), goes_on)));
     loop {
         let task = next_task(engine, resume, housekeeping);
         let outcome = catch_unwind(AssertUnwindSafe(|| match task {

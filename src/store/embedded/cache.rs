@@ -1,5 +1,6 @@
 //! The open segments: file handles and footers of those that were read last.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,6 +31,16 @@ impl Cache {
         open.push_front((segment.info.name.clone(), opened.clone()));
         open.truncate(OPEN_MAX);
         Ok(opened)
+    }
+
+    /// Opens those of `segments` that are likely to be asked for first, the newest, as long as `goes_on`.
+    pub(super) fn warm(&self, segments: &[Arc<Segment>], goes_on: impl Fn() -> bool) {
+        let mut newest: Vec<&Arc<Segment>> = segments.iter().collect();
+        newest.sort_by_key(|segment| Reverse(segment.info.extent.times().end));
+        for segment in newest.into_iter().take(OPEN_MAX).take_while(|_| goes_on()) {
+            // Whoever reads a segment that cannot be opened finds out why.
+            let _ = self.get(segment);
+        }
     }
 
     fn find(&self, name: &str) -> Option<Arc<OpenSegment>> {

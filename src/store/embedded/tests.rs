@@ -6,8 +6,9 @@ mod model;
 mod power_cut;
 mod tally;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use sluice_model::{RunId, Timestamp};
@@ -34,6 +35,30 @@ fn disk() -> Arc<dyn Files> {
 
 fn now() -> i64 {
     Timestamp::now().as_nanos()
+}
+
+/// A store of 20 records in two segments.
+fn with_two_segments(folder: &Path) -> EmbeddedStore {
+    let store = open(folder);
+    for first in [0, 10] {
+        store.write(&block(first, &rows(first as i64, 10))).unwrap();
+        store.engine.flush().unwrap();
+    }
+    store
+}
+
+#[test]
+fn segments_are_open_soon_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(with_two_segments(folder.path()));
+    let store =
+        EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default()).unwrap();
+    let (segments, deadline) = (store.engine.segments(), Instant::now() + Duration::from_secs(30));
+    assert_eq!(segments.len(), 2);
+    while !segments.iter().all(|segment| store.engine.cache.has(segment)) {
+        assert!(Instant::now() < deadline, "they are not opened");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

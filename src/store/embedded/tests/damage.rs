@@ -198,12 +198,7 @@ fn what_is_damaged_on_a_full_disk_stays_in_its_place_until_there_is_room() {
         ("stray", 20, "a segment that no manifest names"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path());
-        for first in [0, 10] {
-            store.write(&block(first, &rows(first as i64, 10))).unwrap();
-            store.engine.flush().unwrap();
-        }
-        drop(store);
+        drop(with_two_segments(folder.path()));
         let path = match file {
             "listed" => second(folder.path()),
             "stray" => second(folder.path()).with_file_name("0123456789abcdef0123.parquet"),
