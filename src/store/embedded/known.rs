@@ -46,6 +46,16 @@ impl<'a> Known<'a> {
         }
         Ok(known)
     }
+
+    /// The same again, with the token filter that was read then.
+    pub(super) fn again(open: &'a OpenSegment, group: usize, extent: &'a Extent, tokens: Option<Bytes>) -> Known<'a> {
+        Known { extent, group: Some((open, group)), tokens }
+    }
+
+    /// The bytes of the token filter, if they were read.
+    pub(super) fn tokens(self) -> Option<Bytes> {
+        self.tokens
+    }
 }
 
 impl Summary for Known<'_> {

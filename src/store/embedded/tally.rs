@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_buffer::BooleanBuffer;
+use bytes::Bytes;
 
 use super::bits::{gather, spread};
 use super::cache::Cache;
@@ -27,8 +28,9 @@ use crate::query::{Columns, Expr, Filter, Verdict};
 use crate::stats::{Census, Counted, FieldCounts, Tally, TimeCell, Wants};
 use crate::store::StoreError;
 
-/// How many row groups are gathered before they are looked at, at least.
-const GROUPS_AT_ONCE: usize = 64;
+/// How many row groups are gathered before they are looked at, at least: with each goes its token filter, of up to about a
+/// quarter of a MiB.
+const GROUPS_AT_ONCE: usize = 32;
 
 /// Gives every match to `tally`; tells `damaged` of each segment that had to be passed over.
 pub(super) fn tally(
@@ -60,6 +62,7 @@ struct Group {
     open: Arc<OpenSegment>,
     index: usize,
     verdict: Verdict,
+    tokens: Option<Bytes>,
 }
 
 /// What is asked of each source.
@@ -152,7 +155,7 @@ impl<'a> Question<'a> {
                 Verdict::Always if self.take(&group.extent, group.rows.into(), self.details(&open, index), tally) => {}
                 verdict => {
                     let (segment, open) = (segment.clone(), open.clone());
-                    open_groups.push(Group { segment, open, index, verdict });
+                    open_groups.push(Group { segment, open, index, verdict, tokens: known.tokens() });
                 }
             }
         }
@@ -176,14 +179,14 @@ impl<'a> Question<'a> {
 
     /// The matches of a row group: some records, and which of them match.
     fn find(&self, group: &Group) -> Result<Option<(Records, BooleanBuffer)>, ReadError> {
-        let Group { open, index, verdict, .. } = group;
+        let Group { open, index, verdict, tokens, .. } = group;
         let (open, index) = (&**open, *index);
         let Some(row_group) = open.footer.row_groups.get(index) else { return Ok(None) };
         let rows = row_group.rows as usize;
         if *verdict == Verdict::Always {
             return Ok(Some((self.read_wanted(open, index, None)?, BooleanBuffer::new_set(rows))));
         }
-        let known = Known::of_group(open, index, &row_group.extent, self.filter)?;
+        let known = Known::again(open, index, &row_group.extent, tokens.clone());
         let Some(candidates) = Parts::of(row_group).all(&self.keys_only) else { return Ok(None) };
         let Candidates { rows: selection, filter: keys_only } = candidates;
         // What is read for the filter serves the tally too, if that needs nothing but key columns.

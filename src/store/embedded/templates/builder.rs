@@ -1,9 +1,9 @@
 //! Finds the templates of messages, and their tokens on the way.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::words::{BREAK, Letters, PART_LETTERS_MIN, SPACE, Splitter, UNKNOWN};
 use super::{Follows, Templates};
@@ -36,7 +36,7 @@ pub(in crate::store::embedded) struct TemplateBuilder {
     splitter: Splitter,
     filter: TokenFilterBuilder,
     /// The kinds of messages, by their words.
-    kinds: HashMap<Box<[u8]>, u32, BuildHasherDefault<Xxh3>>,
+    kinds: HashMap<Box<[u8]>, u32, Seeded>,
     known: Vec<Kind>,
     /// The kind of each message.
     rows: Vec<u32>,
@@ -110,9 +110,10 @@ fn touch(messages: &[&str]) {
 /// The words of all kinds.
 struct Words<'a> {
     kinds: &'a [(&'a [u8], Kind)],
-    distinct: HashMap<&'a [u8], u32, BuildHasherDefault<Xxh3>>,
-    /// In how many rows each of them is.
+    distinct: HashMap<&'a [u8], u32, Seeded>,
+    /// In how many rows each of them is, and its letters.
     rows: Vec<u32>,
+    letters: Vec<Letters>,
     /// Those of each kind in order, one kind behind the other, and where those of a kind end.
     of_kinds: Vec<(u32, Follows)>,
     ends: Vec<usize>,
@@ -124,6 +125,7 @@ impl<'a> Words<'a> {
             kinds,
             distinct: HashMap::default(),
             rows: Vec::new(),
+            letters: Vec::new(),
             of_kinds: Vec::new(),
             ends: Vec::with_capacity(kinds.len()),
         };
@@ -135,19 +137,20 @@ impl<'a> Words<'a> {
                 let (word, after) = rest.split_at(end);
                 text = after;
                 let next = words.rows.len() as u32;
-                let word = *words.distinct.entry(word).or_insert(next);
-                if word == next {
+                let index = *words.distinct.entry(word).or_insert(next);
+                if index == next {
                     words.rows.push(0);
+                    words.letters.push(Letters::of_token(word));
                     counted.push(usize::MAX);
                 }
-                let index = word as usize;
-                if let Some((rows, counted)) = words.rows.get_mut(index).zip(counted.get_mut(index))
+                let word = index as usize;
+                if let Some((rows, counted)) = words.rows.get_mut(word).zip(counted.get_mut(word))
                     && *counted != place
                 {
                     *rows += kind.rows;
                     *counted = place;
                 }
-                words.of_kinds.push((word, Follows::of(*before)));
+                words.of_kinds.push((index, Follows::of(*before)));
             }
             words.ends.push(words.of_kinds.len());
         }
@@ -185,12 +188,6 @@ impl<'a> Words<'a> {
                 *found = Some(place);
             }
         }
-        let mut letters = vec![Letters::NONE; self.rows.len()];
-        for (text, word) in &self.distinct {
-            if let Some(letters) = letters.get_mut(*word as usize) {
-                *letters = Letters::of_token(text);
-            }
-        }
         let mut found: HashMap<(Vec<u32>, bool), (u32, Letters)> = HashMap::new();
         let mut of_kinds = Vec::with_capacity(self.kinds.len());
         let mut start = 0;
@@ -207,7 +204,7 @@ impl<'a> Words<'a> {
                         left_out = false;
                     }
                     _ => {
-                        others = letters.get(*word as usize).map_or(others, |letters| others.and(*letters));
+                        others = self.letters.get(*word as usize).map_or(others, |letters| others.and(*letters));
                         left_out = true;
                     }
                 }
@@ -253,21 +250,39 @@ fn in_order(
     (templates, of_kinds.iter().map(|template| places.get(*template as usize).copied().unwrap_or_default()).collect())
 }
 
-/// Hashes texts with XXH3.
-#[derive(Default)]
-struct Xxh3(u64);
+/// Makes hashers for texts, by XXH3 with a seed that no sender knows: nobody can make many texts of one hash.
+struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        Seeded(rand::random())
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Xxh3;
+
+    fn build_hasher(&self) -> Xxh3 {
+        Xxh3 { seed: self.0, hash: 0 }
+    }
+}
+
+struct Xxh3 {
+    seed: u64,
+    hash: u64,
+}
 
 impl Hasher for Xxh3 {
     fn finish(&self) -> u64 {
-        self.0
+        self.hash
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 ^= xxh3_64(bytes);
+        self.hash ^= xxh3_64_with_seed(bytes, self.seed);
     }
 
     /// How many bytes follow.
     fn write_usize(&mut self, length: usize) {
-        self.0 ^= length as u64;
+        self.hash ^= length as u64;
     }
 }
