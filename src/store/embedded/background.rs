@@ -1,24 +1,45 @@
-//! The store's own thread: opens the newest segments, flushes when it is time, and keeps the disk tier in order.
+//! The store's own thread: makes ready for the first query, flushes when it is time, and keeps the disk tier in order.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, State};
+use super::search::search;
+use super::segment::Segment;
 use super::{compaction, retention};
+use crate::batch::Records;
+use crate::query::{Filter, Order, Query};
+use crate::store::Sink;
 
 /// How often retention and compaction are looked at, if no flush gives cause to.
 const HOUSEKEEPING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+
+/// How many of the newest records are read at the start.
+const NEWEST_ROWS: usize = 1000;
+
+/// How long a start waits for that at most: a slow disk must not keep a server from accepting.
+const WARM_WAIT: Duration = Duration::from_millis(100);
 
 /// How long the thread waits after a failure: at first, and at most.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Starts the thread; it ends when the engine is told to stop.
+/// Starts the thread, and waits a moment for it to be ready; it ends when the engine is told to stop.
 pub(super) fn start(engine: Arc<Engine>) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("sluice-store".to_owned()).spawn(move || run(&engine))
+    let (warming, warmed) = mpsc::channel::<()>();
+    let thread = thread::Builder::new().name("sluice-store".to_owned()).spawn(move || {
+        // Only a convenience for the first query: what goes wrong with it does so again there.
+        let _ = catch_unwind(AssertUnwindSafe(|| warm(&engine)));
+        drop(warming);
+        run(&engine);
+    })?;
+    // It ends with an error either way: nothing is ever sent.
+    let _ = warmed.recv_timeout(WARM_WAIT);
+    Ok(thread)
 }
 
 /// What there is to do.
@@ -33,9 +54,6 @@ fn run(engine: &Engine) {
     let mut backoff = BACKOFF_MIN;
     let mut resume = Instant::now();
     let mut housekeeping = Instant::now() + HOUSEKEEPING;
-    let goes_on = || !engine.state().stopping;
-    // Only a convenience for the first query: what goes wrong with it does so again there.
-    let _ = catch_unwind(AssertUnwindSafe(|| engine.cache.warm(&engine.segments(), goes_on)));
     loop {
         let task = next_task(engine, resume, housekeeping);
         let outcome = catch_unwind(AssertUnwindSafe(|| match task {
@@ -63,6 +81,24 @@ fn run(engine: &Engine) {
             backoff = BACKOFF_MIN;
         }
         note(engine, trouble);
+    }
+}
+
+/// Opens the newest segments, and reads the newest records: that brings the code and the memory that it takes.
+fn warm(engine: &Engine) {
+    engine.cache.warm(&engine.segments(), || !engine.state().stopping);
+    let (filter, order) = (Filter::default(), Order::Descending);
+    let newest = Query { filter, order, after: None, limit: Some(NEWEST_ROWS) };
+    let report = |segment: &Segment, why: &str| engine.report_damage(segment, why);
+    let _ = search(&engine.snapshot(), &engine.cache, &newest, &mut Nobody, &report);
+}
+
+/// Wants no records.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn push(&mut self, _: Records) -> ControlFlow<()> {
+        ControlFlow::Continue(())
     }
 }
 

@@ -19,7 +19,7 @@ const SERVICES_BYTES_MAX: usize = 16 << 10;
 const SEVERITIES: usize = 1 << u8::BITS;
 /// How many cells of time there are at most, and how many pieces.
 const CELLS_MAX: i64 = 128;
-const PIECES_MAX: usize = 64;
+const PIECES_MAX: usize = 128;
 /// How long a cell is, in seconds: periods that most others are made of.
 const STEPS_S: [u32; 9] = [1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400];
 const SECOND_NS: i64 = 1_000_000_000;
@@ -32,7 +32,25 @@ pub(super) struct Counter {
     messages: u32,
     attributes: Vec<u32>,
     times: Vec<i64>,
-    pieces: Vec<Piece>,
+    pieces: Pieces,
+}
+
+/// Pieces, as fine as there may be.
+#[derive(Default)]
+struct Pieces {
+    /// With what begins where each begins.
+    pieces: Vec<(Begins, Piece)>,
+    /// What has to begin for a piece to begin.
+    least: Begins,
+}
+
+/// What begins with a row, the least of it first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Begins {
+    #[default]
+    Severity,
+    Service,
+    Run,
 }
 
 /// Rows by service and severity number; `too_many` are none.
@@ -56,10 +74,7 @@ impl Counter {
             self.attributes.iter_mut().zip(values).for_each(|(rows, more)| *rows += more);
         }
         self.times.extend_from_slice(run.timestamps());
-        // More than that are too many, whatever follows.
-        if self.pieces.len() <= PIECES_MAX {
-            add_pieces(&mut self.pieces, run);
-        }
+        self.pieces.add(run, PIECES_MAX);
     }
 
     pub(super) fn finish(self) -> GroupCounts {
@@ -69,7 +84,7 @@ impl Counter {
             messages: self.messages,
             attributes: self.attributes,
             times: times(&self.times),
-            pieces: if self.pieces.len() > PIECES_MAX { Vec::new() } else { self.pieces },
+            pieces: self.pieces.finish(),
         }
     }
 }
@@ -77,9 +92,12 @@ impl Counter {
 /// Counts the rows of a whole group.
 pub(super) fn of(logs: &LogBatch) -> GroupCounts {
     let mut counter = Counter::default();
-    let runs = (0..logs.len()).step_by(RUN_ROWS);
-    runs.for_each(|start| counter.add(&logs.slice(start, RUN_ROWS.min(logs.len() - start))));
+    runs(logs).for_each(|run| counter.add(&run));
     counter.finish()
+}
+
+fn runs(logs: &LogBatch) -> impl Iterator<Item = LogBatch> {
+    (0..logs.len()).step_by(RUN_ROWS).map(|start| logs.slice(start, RUN_ROWS.min(logs.len() - start)))
 }
 
 /// Whether a group has what is said of it. Where nothing is said nothing is wrong.
@@ -88,7 +106,13 @@ pub(super) fn agree(said: &GroupCounts, logs: &LogBatch) -> bool {
     (said.services, said.messages, &said.attributes) == (found.services, found.messages, &found.attributes)
         && (said.levels.is_empty() || said.levels == found.levels)
         && (said.times.is_none() || said.times == found.times)
-        && (said.pieces.is_empty() || said.pieces == found.pieces)
+        && (said.pieces.is_empty()
+            || [Begins::Severity, Begins::Service, Begins::Run].into_iter().any(|least| {
+                // Older files have coarser ones.
+                let mut pieces = Pieces { least, ..Pieces::default() };
+                runs(logs).for_each(|run| pieces.add(&run, usize::MAX));
+                pieces.finish() == said.pieces
+            }))
 }
 
 fn not_empty(texts: &StringArray) -> u32 {
@@ -144,19 +168,49 @@ fn times(timestamps: &[i64]) -> Option<TimeCounts> {
     Some(TimeCounts { step_s, start_s: start * i64::from(step_s), rows })
 }
 
-/// Adds the pieces of a run.
-fn add_pieces(pieces: &mut Vec<Piece>, run: &LogBatch) {
-    let mut last = None;
-    for ((service, nanos), severity) in run.services().iter().flatten().zip(run.timestamps()).zip(run.severities()) {
-        if last.replace(service) != Some(service) {
-            pieces.push(Piece(0, *nanos, *nanos, 0));
+impl Pieces {
+    /// Adds those of a run, which become coarser where there would be more than `most`.
+    fn add(&mut self, run: &LogBatch, most: usize) {
+        let mut last = None;
+        for ((service, nanos), severity) in run.services().iter().flatten().zip(run.timestamps()).zip(run.severities())
+        {
+            let begins = match last.replace((service, severity)) {
+                None => Some(Begins::Run),
+                Some((last, _)) if last != service => Some(Begins::Service),
+                Some((_, last)) if last != severity => Some(Begins::Severity),
+                Some(_) => None,
+            };
+            let row = Piece(1, *nanos, *nanos, severity_bit(*severity));
+            match (self.pieces.last_mut(), begins.filter(|begins| *begins >= self.least)) {
+                (Some((_, piece)), None) => piece.join(row),
+                (_, begins) => self.pieces.push((begins.unwrap_or(Begins::Run), row)),
+            }
         }
-        if let Some(Piece(rows, first, last, severities)) = pieces.last_mut() {
-            *rows += 1;
-            *first = (*first).min(*nanos);
-            *last = (*last).max(*nanos);
-            *severities |= severity_bit(*severity);
+        while self.pieces.len() > most && self.least < Begins::Run {
+            self.least = if self.least == Begins::Severity { Begins::Service } else { Begins::Run };
+            self.pieces.dedup_by(|(begins, next), (_, piece)| {
+                let joins = *begins < self.least;
+                if joins {
+                    piece.join(*next);
+                }
+                joins
+            });
         }
+    }
+
+    fn finish(self) -> Vec<Piece> {
+        self.pieces.into_iter().map(|(_, piece)| piece).collect()
+    }
+}
+
+impl Piece {
+    /// Takes in the rows that come after it.
+    fn join(&mut self, next: Piece) {
+        let (Piece(rows, first, last, severities), Piece(more, other_first, other_last, others)) = (self, next);
+        *rows += more;
+        *first = (*first).min(other_first);
+        *last = (*last).max(other_last);
+        *severities |= others;
     }
 }
 
@@ -214,7 +268,7 @@ mod tests {
         let mut many = LogBatchBuilder::new();
         (0..300).for_each(|n| many.commit(Timestamp::default(), Severity::Info, "", &format!("s{n}"), ""));
         let many = many.finish();
-        assert_eq!(of(&many).levels, []);
+        assert_eq!((of(&many).levels, of(&many).pieces.len()), (Vec::new(), 1));
         // In runs there are too many as soon as there are in all of them.
         let mut counter = Counter::default();
         [0, 100, 200].iter().for_each(|start| counter.add(&many.slice(*start, 100)));
@@ -237,9 +291,18 @@ mod tests {
         let times: Vec<_> = cells(counts.times.as_ref().unwrap()).iter().map(|cell| (cell.first, cell.rows)).collect();
         assert_eq!(times, [(-15 * SECOND_NS, 1), (0, 2), (885 * SECOND_NS, 1)]);
         let (info, warn) = (1 << 9, 1 << 13);
-        let pieces = [Piece(2, -SECOND_NS, 3 * SECOND_NS, info | warn), Piece(2, SECOND_NS, 899 * SECOND_NS, info)];
-        assert_eq!(counts.pieces, pieces);
-        assert!(agree(&counts, &logs));
+        let b = Piece(2, SECOND_NS, 899 * SECOND_NS, info);
+        let a = [Piece(1, -SECOND_NS, -SECOND_NS, info), Piece(1, 3 * SECOND_NS, 3 * SECOND_NS, warn)];
+        assert_eq!(counts.pieces, [a[0], a[1], b]);
+        let by_service = [Piece(2, -SECOND_NS, 3 * SECOND_NS, info | warn), b];
+        let whole = [Piece(4, -SECOND_NS, 899 * SECOND_NS, info | warn)];
+        for (most, expected) in [(3, &counts.pieces[..]), (2, &by_service), (1, &whole), (0, &whole)] {
+            let mut pieces = Pieces::default();
+            pieces.add(&logs, most);
+            let coarser = GroupCounts { pieces: pieces.finish(), ..counts.clone() };
+            assert_eq!(coarser.pieces, expected);
+            assert!(agree(&coarser, &logs));
+        }
         let unsaid = GroupCounts { levels: Vec::new(), times: None, pieces: Vec::new(), ..counts.clone() };
         assert!(agree(&unsaid, &logs));
         let mut lies = vec![counts.clone(); 4];

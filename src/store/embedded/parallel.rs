@@ -1,19 +1,33 @@
 //! Work on row groups by more than one thread: the one that asks, and helpers, of which there is one less than the
-//! machine has cores, whoever asks. Where none is free, the one that asks does all by itself.
+//! machine has cores, whoever asks. Where none is free, the one that asks does all by itself. Helpers stay when the work
+//! is done: a thread's start and the first touch of its memory would cost as much as a short query.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder};
+use std::thread;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The stack of a helper, as a worker's.
 const STACK_BYTES: usize = 4 << 20;
 
-/// How many more helpers may begin.
+/// The helpers, which begin with the first work that they can share; `None`, if there are none.
+static HELPERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
+    let count = thread::available_parallelism().map_or(1, NonZero::get) - 1;
+    if count == 0 {
+        return None;
+    }
+    let helpers = ThreadPoolBuilder::new().num_threads(count).stack_size(STACK_BYTES);
+    let helpers = helpers.thread_name(|index| format!("query-helper-{index}")).build();
+    helpers.inspect_err(|error| log::warn!(error:%; "queries go on without helpers")).ok()
+});
+
+/// How many of them have nothing to do.
 static FREE: LazyLock<AtomicUsize> =
-    LazyLock::new(|| AtomicUsize::new(thread::available_parallelism().map_or(1, NonZero::get) - 1));
+    LazyLock::new(|| AtomicUsize::new(HELPERS.as_ref().map_or(0, ThreadPool::current_num_threads)));
 
 /// The right to have a helper.
 struct Permit;
@@ -44,25 +58,23 @@ pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
 /// Works on every item, and gives `take` the results in the order of the items, until it wants no more. Only a few of
 /// them wait for it at any time.
 pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut take: impl FnMut(R) -> bool) {
-    let helpers: Vec<Permit> = (1..items.len()).map_while(|_| Permit::take()).collect();
-    if helpers.is_empty() {
+    // No more of them are called than are free, so that nobody waits for a helper that has other work.
+    let permits: Vec<Permit> = (1..items.len()).map_while(|_| Permit::take()).collect();
+    let Some(helpers) = HELPERS.as_ref().filter(|_| !permits.is_empty()) else {
         items.iter().map(work).all(take);
         return;
-    }
-    let shared = Shared { items, work, ahead: 2 * helpers.len() + 1, state: Mutex::default(), changed: Condvar::new() };
-    thread::scope(|scope| {
+    };
+    let shared = Shared { items, work, ahead: 2 * permits.len() + 1, state: Mutex::default(), changed: Condvar::new() };
+    helpers.in_place_scope(|scope| {
         let _end = End(&shared);
-        for permit in helpers {
-            let help = || {
+        for permit in permits {
+            let shared = &shared;
+            scope.spawn(move |_| {
                 let _permit = permit;
                 while let Some(place) = shared.begin() {
                     shared.finish(place);
                 }
-            };
-            let helper = Builder::new().name("query-helper".to_owned()).stack_size(STACK_BYTES);
-            if let Err(error) = helper.spawn_scoped(scope, help) {
-                log::debug!(error:%; "a query goes on without a helper");
-            }
+            });
         }
         for place in 0..items.len() {
             let result = loop {

@@ -1,6 +1,6 @@
 //! Segments: immutable Parquet files of at most [`ROWS_MAX`] records.
 //!
-//! # Specification, format 4
+//! # Specification, format 5
 //!
 //! **Place.** `segments/DAY/NAME.parquet`; DAY is the UTC day of its records, or `late` for the rest of a flush that
 //! touched more than eight days. Folders are for people: only the bounds in the footer decide. NAME is 20 hexadecimal
@@ -8,14 +8,14 @@
 //!
 //! **Layout.** A Parquet file, readable by every Parquet reader: the columns `run` (10 bytes) and `sequence`, which make
 //! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
-//! segment's are whole. Rows are sorted by service, timestamp, id, and each page's then by the template and the length of
-//! the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row
+//! segment's are whole. Rows are sorted by service, timestamp, id, and each run's then by severity, and by the template and
+//! the length of the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row
 //! group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of each row group
 //! ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a [`BlockSet`] of exactly
 //! the records within. Each region has a CRC32C, and every byte of the file one more: the *seal* ([`super::seal`]).
 //!
-//! Older formats are read, and written no more: 3 has no templates, and each page's rows are sorted by the length of the
-//! message; 2 has its timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
+//! Older formats are read, and written no more: 4 does not sort a run's rows by severity; 3 has no templates either, and
+//! sorts them by the length of the message alone; 2 has its timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
@@ -46,7 +46,7 @@ use crate::batch::BlockSet;
 use crate::files::Files;
 
 /// The number of the format that is written, and the highest that can be read.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 /// The format without a seal.
 pub(super) const UNSEALED_FORMAT: u32 = 1;
@@ -56,6 +56,9 @@ pub(super) const ARRANGED_SINCE: u32 = 3;
 
 /// The first format that has templates.
 pub(super) const TEMPLATES_SINCE: u32 = 4;
+
+/// The first format whose rows are arranged by severity too.
+pub(super) const SEVERITIES_SINCE: u32 = 5;
 
 /// How many records a segment has at most.
 pub(super) const ROWS_MAX: usize = 512 << 10;
@@ -156,7 +159,7 @@ pub(super) struct GroupCounts {
     /// By time. Older files do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) times: Option<TimeCounts>,
-    /// By piece, in the order of the rows; empty, if there are too many, and in older files.
+    /// By piece, in the order of the rows; empty in older files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pieces: Vec<Piece>,
 }
@@ -172,8 +175,8 @@ pub(super) struct TimeCounts {
     pub(super) rows: Vec<u32>,
 }
 
-/// The rows of one service in one run of a row group, which stand side by side: how many they are, the first and the last
-/// of their times in ns, and a bit for each severity number that occurs.
+/// Rows of one run of a row group that stand side by side, of one service and severity, unless there are very many of
+/// them: how many they are, the first and the last of their times in ns, and a bit for each severity number that occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Piece(pub(super) u32, pub(super) i64, pub(super) i64, pub(super) u32);
 

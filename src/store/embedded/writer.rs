@@ -210,7 +210,7 @@ fn properties(parts: &[Records]) -> Result<WriterProperties, ParquetError> {
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_column_encoding(path("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
-        .set_column_data_page_row_count_limit(path("message"), 2048);
+        .set_column_data_page_row_count_limit(path("message"), 1024);
     for name in ["sequence", "timestamp", "severity", "service", "overflow"] {
         properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }

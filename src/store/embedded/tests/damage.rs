@@ -146,13 +146,13 @@ fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
     super::super::testing::make_newer(&path);
     fs::remove_file(folder.path().join("manifest")).unwrap();
     let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
-    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 5, .. })));
+    assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 6, .. })));
     assert!(path.exists());
 }
 
 #[test]
 fn stores_of_older_formats_are_read_as_they_are() {
-    for format in [1, 2, 3] {
+    for format in [1, 2, 3, 4] {
         let folder = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"));
         let old = copy(&fixture.join("store"), folder.path());
