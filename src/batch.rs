@@ -21,6 +21,7 @@
 mod block;
 mod builder;
 mod concat;
+mod gather;
 mod ids;
 mod json;
 
@@ -30,7 +31,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampNanosecondType, UInt8Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
 use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
@@ -381,11 +381,9 @@ impl Records {
     /// # Errors
     /// As for [`LogBatch::concat`].
     pub fn gather(parts: &[Records], places: &[(usize, usize)]) -> Result<Records, BatchError> {
-        if parts.is_empty() {
-            return Err(BatchError::Layout("no batches".to_owned()));
-        }
+        let first = parts.first().ok_or_else(|| BatchError::Layout("no batches".to_owned()))?;
         let columns: Vec<&RecordBatch> = parts.iter().map(|part| &part.logs.columns).collect();
-        let logs = LogBatch { columns: interleave_record_batch(&columns, places)? };
+        let logs = LogBatch { columns: gather::gather(first.logs.columns.schema_ref(), &columns, places)? };
         let ids = places.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.id(*row)));
         Ok(Records { ids: Ids::of(places.len(), ids)?, logs })
     }
