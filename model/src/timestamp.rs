@@ -79,14 +79,16 @@ impl Timestamp {
         // Every i64 of nanoseconds is a date that chrono holds.
         let date = DateTime::from_timestamp(seconds, 0).map(|time| time.date_naive()).unwrap_or_default();
         let (year, month, day) = year_month_day(date);
+        // Half as wide as what they are of, as they are small, and so divided in less time.
+        let (second, nanos) = (second_of_day as u32, nanos as u32);
         let mut rest: &mut [u8] = buffer;
         for (value, digits, after) in [
             (year, 4, Some(b'-')),
             (month, 2, Some(b'-')),
             (day, 2, Some(b'T')),
-            (second_of_day / 3600, 2, Some(b':')),
-            (second_of_day / 60 % 60, 2, Some(b':')),
-            (second_of_day % 60, 2, Some(b'.')),
+            (second / 3600, 2, Some(b':')),
+            (second / 60 % 60, 2, Some(b':')),
+            (second % 60, 2, Some(b'.')),
             (nanos, 9, Some(b'Z')),
         ] {
             rest = put_digits(rest, value, digits, after);
@@ -95,15 +97,14 @@ impl Timestamp {
     }
 }
 
-fn year_month_day(date: NaiveDate) -> (i64, i64, i64) {
+fn year_month_day(date: NaiveDate) -> (u32, u32, u32) {
     use chrono::Datelike;
-    (i64::from(date.year()), i64::from(date.month()), i64::from(date.day()))
+    (date.year().unsigned_abs(), date.month(), date.day())
 }
 
 /// Writes `value` with `digits` digits, and a separator; returns what is left of the buffer.
-fn put_digits(buffer: &mut [u8], value: i64, digits: usize, after: Option<u8>) -> &mut [u8] {
+fn put_digits(buffer: &mut [u8], mut value: u32, digits: usize, after: Option<u8>) -> &mut [u8] {
     let (field, rest) = buffer.split_at_mut(digits);
-    let mut value = value.unsigned_abs();
     for place in field.iter_mut().rev() {
         *place = b'0' + (value % 10) as u8;
         value /= 10;

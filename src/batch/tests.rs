@@ -183,3 +183,17 @@ fn texts_keep_their_rows_where_some_have_none() {
         assert_eq!((batch.overflow().len(), batch.overflow().null_count()), (5, 5));
     }
 }
+
+#[test]
+fn texts_are_written_as_json_whatever_is_in_them() {
+    for text in
+        ["", "plain", "naïve 日本", "a \"quoted\" word", "back\\slash", "tab\there", "\u{1b}[1m", "\u{7f}", "\u{0}"]
+    {
+        // Wherever it stands.
+        for text in [text.to_owned(), format!("{text}{}", "x".repeat(70)), format!("{}{text}", "x".repeat(70))] {
+            let mut out = b"[".to_vec();
+            write_json_text(&mut out, &text);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("[{}", serde_json::to_string(&text).unwrap()));
+        }
+    }
+}
