@@ -1,5 +1,7 @@
 //! Verdicts: what can be said of many records without a look at them.
 
+use std::collections::BTreeSet;
+
 use super::expr::{Condition, Expr, Field, Needle, Test};
 use super::literal::Literal;
 use super::{Filter, SeveritySet, Term, TimeRange};
@@ -103,13 +105,22 @@ impl Expr {
         }
     }
 
-    /// Whether any part of it needs certain tokens in a message, so that it is worth to know which there are.
-    pub fn needs_tokens(&self) -> bool {
-        self.conditions().into_iter().any(|condition| match condition {
-            Condition::Field(Field::Message, Test::Contains(needle)) => !needle.tokens().is_empty(),
-            Condition::Field(Field::Message, Test::OneOf(_)) => true,
-            _ => false,
-        })
+    /// The tokens that a summary may be asked for.
+    pub fn tokens(&self) -> BTreeSet<String> {
+        let mut tokens = BTreeSet::new();
+        for condition in self.conditions() {
+            match condition {
+                Condition::Field(Field::Message, Test::Contains(needle)) => {
+                    tokens.extend(needle.tokens().iter().cloned());
+                }
+                Condition::Field(Field::Message, Test::OneOf(texts)) => {
+                    let texts = texts.iter().filter(|text| text.is_one_text());
+                    texts.for_each(|text| tokens.extend(Term::new(text.text()).tokens().iter().cloned()));
+                }
+                _ => {}
+            }
+        }
+        tokens
     }
 }
 

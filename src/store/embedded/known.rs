@@ -1,10 +1,10 @@
 //! What is known of a segment or row group before its columns are read: its extent, its columns and its tokens; and
 //! which attributes are nowhere.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_buffer::BooleanBuffer;
-use bytes::Bytes;
 
 use super::cache::Cache;
 use super::extent::Extent;
@@ -22,39 +22,43 @@ pub(super) struct Known<'a> {
     extent: &'a Extent,
     /// The segment and the row group in it, once it is open.
     group: Option<(&'a OpenSegment, usize)>,
-    /// The bytes of the token filter, once they are read.
-    tokens: Option<Bytes>,
+    /// Tokens that no message has; of others nothing is known.
+    absent: Arc<[String]>,
 }
 
 impl<'a> Known<'a> {
     /// Nothing but the extent.
     pub(super) fn by_extent(extent: &'a Extent) -> Known<'a> {
-        Known { extent, group: None, tokens: None }
+        Known { extent, group: None, absent: Arc::default() }
     }
 
-    /// What is known of a row group. Its token filter is read only if `filter` may find something without it.
+    /// What is known of a row group. Its token filter is asked for `tokens`, which are those of `filter`, only if that may
+    /// find something without it.
     pub(super) fn of_group(
         open: &'a OpenSegment,
         group: usize,
         extent: &'a Extent,
         filter: &Filter,
+        tokens: &[String],
     ) -> Result<Known<'a>, ReadError> {
-        let mut known = Known { extent, group: Some((open, group)), tokens: None };
-        if filter.matching.needs_tokens() && filter.verdict(&known) != Verdict::Never {
+        let mut known = Known::again(open, group, extent, Arc::default());
+        if !tokens.is_empty() && filter.verdict(&known) != Verdict::Never {
             let region = open.footer.row_groups.get(group).and_then(|group| group.tokens);
-            known.tokens = region.map(|region| open.region(region)).transpose()?;
+            if let Some(region) = region {
+                known.absent = tokens::absent(open, region, tokens)?;
+            }
         }
         Ok(known)
     }
 
-    /// The same again, with the token filter that was read then.
-    pub(super) fn again(open: &'a OpenSegment, group: usize, extent: &'a Extent, tokens: Option<Bytes>) -> Known<'a> {
-        Known { extent, group: Some((open, group)), tokens }
+    /// The same again, with the tokens that were found to be absent then.
+    pub(super) fn again(open: &'a OpenSegment, group: usize, extent: &'a Extent, absent: Arc<[String]>) -> Known<'a> {
+        Known { extent, group: Some((open, group)), absent }
     }
 
-    /// The bytes of the token filter, if they were read.
-    pub(super) fn tokens(self) -> Option<Bytes> {
-        self.tokens
+    /// The tokens that are known to be absent.
+    pub(super) fn absent(self) -> Arc<[String]> {
+        self.absent
     }
 }
 
@@ -80,7 +84,7 @@ impl Summary for Known<'_> {
     }
 
     fn may_have_tokens(&self, tokens: &[String]) -> bool {
-        self.tokens.as_ref().is_none_or(|filter| tokens::may_have_all(filter, tokens))
+        !tokens.iter().any(|token| self.absent.contains(token))
     }
 }
 
@@ -120,7 +124,7 @@ fn has_any(exists: &Expr, records: &Records) -> bool {
 /// Whether the attribute is in the segment, going by the columns and overflows of its row groups.
 fn is_in(open: &OpenSegment, exists: &Expr) -> Result<bool, ReadError> {
     for (group, known) in open.footer.row_groups.iter().enumerate() {
-        let known = Known { extent: &known.extent, group: Some((open, group)), tokens: None };
+        let known = Known::again(open, group, &known.extent, Arc::default());
         if exists.verdict(&known) == Verdict::Never {
             continue;
         }

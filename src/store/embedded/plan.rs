@@ -1,11 +1,9 @@
 //! How the engine goes about a query: what it prunes by, and what the evaluator does in which step.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value as Json, json};
 use sluice_model::Severity;
 
-use crate::query::{Columns, Condition, Expr, Field, Filter, Query, Term, Test, TimeRange};
+use crate::query::{Columns, Expr, Filter, Query, TimeRange};
 use crate::store::{Evaluation, Plan};
 
 /// The evaluator's steps over a row group, which are those of [`Expr::steps`].
@@ -45,27 +43,11 @@ fn pruned_by(filter: &Filter) -> Json {
     if !attributes.is_empty() {
         by.insert("attribute".to_owned(), json!(attributes));
     }
-    let tokens = tokens(&filter.matching);
+    let tokens = filter.matching.tokens();
     if !tokens.is_empty() {
         by.insert("tokens".to_owned(), json!(tokens));
     }
     Json::Object(by)
-}
-
-/// The words that token filters are asked for.
-fn tokens(expr: &Expr) -> BTreeSet<String> {
-    let mut tokens = BTreeSet::new();
-    for condition in expr.conditions() {
-        match condition {
-            Condition::Field(Field::Message, Test::Contains(needle)) => tokens.extend(needle.tokens().iter().cloned()),
-            Condition::Field(Field::Message, Test::OneOf(texts)) => {
-                let texts = texts.iter().filter(|text| text.is_one_text());
-                texts.for_each(|text| tokens.extend(Term::new(text.text()).tokens().iter().cloned()));
-            }
-            _ => {}
-        }
-    }
-    tokens
 }
 
 /// The columns by name; attributes under their own.

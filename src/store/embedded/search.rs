@@ -251,6 +251,8 @@ struct Best {
     /// The whole filter, and its part for key columns; the range of both narrows as matches are found.
     filter: Filter,
     keys_only: Filter,
+    /// The tokens that the filter may ask for.
+    tokens: Vec<String>,
     /// The times that were asked for: the range without that.
     range: TimeRange,
     /// What has to be passed besides, step by step, each under its name.
@@ -277,6 +279,7 @@ impl Best {
                 .filter(|(_, step)| *step != Expr::All)
                 .collect(),
             range: filter.range,
+            tokens: filter.matching.tokens().into_iter().collect(),
             filter,
             heap: BinaryHeap::with_capacity(page.min(1024) + 1),
             page,
@@ -317,7 +320,7 @@ impl Best {
                 tracer.note(|trace| trace.row_groups.prune(LIMIT, (groups.len() - place) as u64));
                 break;
             }
-            let known = Known::of_group(open, index, &group.extent, &self.filter)?;
+            let known = Known::of_group(open, index, &group.extent, &self.filter, &self.tokens)?;
             if self.filter.verdict(&known) == Verdict::Never {
                 tracer.prune(|trace| &mut trace.row_groups, || self.cause(&known));
             } else {

@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_buffer::BooleanBuffer;
-use bytes::Bytes;
 
 use super::bits::{gather, spread};
 use super::cache::Cache;
@@ -62,12 +61,15 @@ struct Group {
     open: Arc<OpenSegment>,
     index: usize,
     verdict: Verdict,
-    tokens: Option<Bytes>,
+    /// The tokens of the filter that are known to be absent.
+    absent: Arc<[String]>,
 }
 
 /// What is asked of each source.
 struct Question<'a> {
     filter: &'a Filter,
+    /// The tokens that it may ask for.
+    tokens: Vec<String>,
     /// The part of the filter for key columns, and what has to be passed besides, step by step.
     keys_only: Filter,
     later: Vec<Expr>,
@@ -82,6 +84,7 @@ impl<'a> Question<'a> {
         let keys_only = Filter { matching: keys, ..filter.clone() };
         Question {
             filter,
+            tokens: filter.matching.tokens().into_iter().collect(),
             keys_only,
             later: [fields, messages].into_iter().filter(|step| *step != Expr::All).collect(),
             wanted: tally.columns(),
@@ -148,14 +151,14 @@ impl<'a> Question<'a> {
         }
         let open = cache.get(segment).map_err(|error| Failure::of(segment, error))?;
         for (index, group) in open.footer.row_groups.iter().enumerate() {
-            let known = Known::of_group(&open, index, &group.extent, self.filter);
+            let known = Known::of_group(&open, index, &group.extent, self.filter, &self.tokens);
             let known = known.map_err(|error| Failure::of(segment, error))?;
             match self.filter.verdict(&known) {
                 Verdict::Never => continue,
                 Verdict::Always if self.take(&group.extent, group.rows.into(), self.details(&open, index), tally) => {}
                 verdict => {
                     let (segment, open) = (segment.clone(), open.clone());
-                    open_groups.push(Group { segment, open, index, verdict, tokens: known.tokens() });
+                    open_groups.push(Group { segment, open, index, verdict, absent: known.absent() });
                 }
             }
         }
@@ -179,14 +182,14 @@ impl<'a> Question<'a> {
 
     /// The matches of a row group: some records, and which of them match.
     fn find(&self, group: &Group) -> Result<Option<(Records, BooleanBuffer)>, ReadError> {
-        let Group { open, index, verdict, tokens, .. } = group;
+        let Group { open, index, verdict, absent, .. } = group;
         let (open, index) = (&**open, *index);
         let Some(row_group) = open.footer.row_groups.get(index) else { return Ok(None) };
         let rows = row_group.rows as usize;
         if *verdict == Verdict::Always {
             return Ok(Some((self.read_wanted(open, index, None)?, BooleanBuffer::new_set(rows))));
         }
-        let known = Known::again(open, index, &row_group.extent, tokens.clone());
+        let known = Known::again(open, index, &row_group.extent, absent.clone());
         let Some(candidates) = Parts::of(row_group).all(&self.keys_only) else { return Ok(None) };
         let Candidates { rows: selection, filter: keys_only } = candidates;
         // What is read for the filter serves the tally too, if that needs nothing but key columns.

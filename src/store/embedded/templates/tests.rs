@@ -30,7 +30,7 @@ impl Summary for ByFilter {
     }
 
     fn may_have_tokens(&self, tokens: &[String]) -> bool {
-        tokens::may_have_all(&self.0, tokens)
+        tokens.iter().all(|token| tokens::finds(&self.0, token))
     }
 }
 
