@@ -106,13 +106,17 @@ pub(super) fn agree(said: &GroupCounts, logs: &LogBatch) -> bool {
     (said.services, said.messages, &said.attributes) == (found.services, found.messages, &found.attributes)
         && (said.levels.is_empty() || said.levels == found.levels)
         && (said.times.is_none() || said.times == found.times)
-        && (said.pieces.is_empty()
-            || [Begins::Severity, Begins::Service, Begins::Run].into_iter().any(|least| {
-                // Older files have coarser ones.
-                let mut pieces = Pieces { least, ..Pieces::default() };
-                runs(logs).for_each(|run| pieces.add(&run, usize::MAX));
-                pieces.finish() == said.pieces
-            }))
+        && agree_in_pieces(&said.pieces, logs)
+}
+
+/// Whether a group has these pieces, as fine as they are: those of older files are of services.
+fn agree_in_pieces(said: &[Piece], logs: &LogBatch) -> bool {
+    let has = |least| {
+        let mut pieces = Pieces { least, ..Pieces::default() };
+        runs(logs).for_each(|run| pieces.add(&run, usize::MAX));
+        pieces.finish() == said
+    };
+    said.is_empty() || [Begins::Severity, Begins::Service, Begins::Run].into_iter().any(has)
 }
 
 fn not_empty(texts: &StringArray) -> u32 {

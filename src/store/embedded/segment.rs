@@ -8,14 +8,16 @@
 //!
 //! **Layout.** A Parquet file, readable by every Parquet reader: the columns `run` (10 bytes) and `sequence`, which make
 //! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
-//! segment's are whole. Rows are sorted by service, timestamp, id, and each run's then by severity, and by the template and
-//! the length of the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between the last row
-//! group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of each row group
-//! ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a [`BlockSet`] of exactly
-//! the records within. Each region has a CRC32C, and every byte of the file one more: the *seal* ([`super::seal`]).
+//! segment's are whole. Rows are sorted by service, timestamp, id, and each run's then by severity, by the template and by
+//! the length of the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between
+//! the last row group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of
+//! each row group ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a
+//! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*
+//! ([`super::seal`]).
 //!
 //! Older formats are read, and written no more: 4 does not sort a run's rows by severity; 3 has no templates either, and
-//! sorts them by the length of the message alone; 2 has its timestamps in ns, and its rows only sorted; 1 lacks the seal besides.
+//! sorts them by the length of the message alone; 2 has its timestamps in ns, and its rows only sorted; 1 lacks the seal
+//! besides.
 //!
 //! **Footer.** Under the key `sluice.segment` of Parquet's key-value metadata stands the JSON of [`Footer`]: the format's
 //! number, the writer's version, [`SegmentInfo`] with the bounds of times, arrivals and ids and the names of the segments
