@@ -149,7 +149,7 @@ impl Tails {
     pub fn close(&self) {
         let mut state = self.0.locked();
         state.closed = true;
-        if let Some(subscription) = state.subscription.take() {
+        if let Some(subscription) = &state.subscription {
             subscription.end();
         }
         self.0.wake.notify_one();
@@ -244,12 +244,13 @@ impl Shared {
         }
     }
 
-    /// Waits until a tail is open; nothing, if there will be none.
+    /// Waits until a tail is open; nothing, if there is nothing more to give out.
     fn subscription(&self) -> Option<Arc<Subscription>> {
         let mut state = self.locked();
         loop {
             if state.closed {
-                return None;
+                // The thread may not have begun with it, and it may hold what was accepted before the end.
+                return state.subscription.take();
             }
             if let Some(subscription) = &state.subscription {
                 return Some(subscription.clone());

@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::reader::{OpenSegment, ReadError};
 use super::segment::Region;
 
-/// How many tokens are looked for in a filter that is not read as a whole: each takes three bytes of it.
-const FEW: usize = 8;
+/// About what is read of a file to look for a token in a filter: three bytes, with the blocks of 4 KiB that they are in.
+const LOOKUP_BYTES: u64 = 3 * 4096;
 
 /// How many tokens are remembered that were seen last.
 const RECENT: usize = 4096;
@@ -73,7 +73,8 @@ impl TokenFilterBuilder {
 
 /// Those of the folded `tokens` that no message of a row group has, going by its filter in `region`.
 pub(super) fn absent(segment: &OpenSegment, region: Region, tokens: &[String]) -> Result<Arc<[String]>, ReadError> {
-    let whole = if tokens.len() > FEW { Some(segment.region(region)?) } else { None };
+    let is_worth_all = tokens.len() as u64 * LOOKUP_BYTES >= region.length;
+    let whole = if is_worth_all { Some(segment.region(region)?) } else { None };
     let read = |offset: u64, length: usize| match &whole {
         Some(bytes) => part(bytes, offset, length),
         None => segment.part_of(region, offset, length),

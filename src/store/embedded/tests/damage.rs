@@ -7,7 +7,7 @@ use super::*;
 use crate::files::Disk;
 use crate::finding::Kind;
 use crate::store::embedded::reader::{OpenSegment, ReadError};
-use crate::store::embedded::salvage;
+use crate::store::embedded::{salvage, tokens};
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
     let days = disk().list(&folder.join("segments")).unwrap().into_iter();
@@ -148,6 +148,27 @@ fn a_segment_of_a_newer_format_is_refused_and_stays_where_it_is() {
     let refused = EmbeddedStore::open(&disk(), folder.path(), &settings(), KEEP, &[run()], &mut Registry::default());
     assert!(matches!(refused, Err(crate::store::embedded::OpenError::TooNew { format: 6, .. })));
     assert!(path.exists());
+}
+
+#[test]
+fn what_is_read_of_a_large_token_filter_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    // So many tokens that looking one up reads less than all of the filter.
+    let words = |n: usize| (n..n + 40).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
+    let rows: Vec<Row> = (0..1000).map(|n| row(n, "web", &words(n as usize * 40))).collect();
+    let path = filled(folder.path(), &rows);
+    let token = ["w20017".to_owned()];
+    let absent = || {
+        let open = OpenSegment::open(&Disk, &path).unwrap();
+        let region = open.footer.row_groups[0].tokens.unwrap();
+        (region, tokens::absent(&open, region, &token))
+    };
+    let (region, none) = absent();
+    assert!(none.unwrap().is_empty());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[region.offset as usize] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(absent().1, Err(ReadError::Damaged(_))));
 }
 
 #[test]
