@@ -144,16 +144,18 @@ impl OpenSegment {
         }
     }
 
-    /// So many bytes of a region from `offset` on, after a check of the checksums of what is read.
+    /// Whether any bytes can be verified. Those of format 1 cannot, but for regions as a whole.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.source.seal.is_some()
+    }
+
+    /// So many bytes of a region from `offset` on, which the seal verifies: only for segments that have one.
     pub(super) fn part_of(&self, region: Region, offset: u64, length: usize) -> Result<Bytes, ReadError> {
+        debug_assert!(self.is_sealed());
         let end = offset.checked_add(length as u64).filter(|end| *end <= region.length);
         let start = end.and_then(|_| region.offset.checked_add(offset));
         let start = start.ok_or_else(|| ReadError::Damaged("a region is not as long as it says".to_owned()))?;
-        if self.source.seal.is_some() {
-            return self.source.read(start, length);
-        }
-        // Only the region as a whole has a checksum. That it is as long as it says is known now.
-        Ok(self.region(region)?.slice(offset as usize..offset as usize + length))
+        self.source.read(start, length)
     }
 
     /// The templates of a row group's messages, if it has them.

@@ -73,8 +73,8 @@ impl TokenFilterBuilder {
 
 /// Those of the folded `tokens` that no message of a row group has, going by its filter in `region`.
 pub(super) fn absent(segment: &OpenSegment, region: Region, tokens: &[String]) -> Result<Arc<[String]>, ReadError> {
-    let is_worth_all = tokens.len() as u64 * LOOKUP_BYTES >= region.length;
-    let whole = if is_worth_all { Some(segment.region(region)?) } else { None };
+    let by_parts = segment.is_sealed() && tokens.len() as u64 * LOOKUP_BYTES < region.length;
+    let whole = if by_parts { None } else { Some(segment.region(region)?) };
     let read = |offset: u64, length: usize| match &whole {
         Some(bytes) => part(bytes, offset, length),
         None => segment.part_of(region, offset, length),
