@@ -134,8 +134,10 @@ impl OrderCheck {
 
 #[cfg(test)]
 mod tests {
+    use sluice_model::Severity;
+
     use super::*;
-    use crate::store::embedded::testing::{block, row};
+    use crate::store::embedded::testing::{Row, block, row};
 
     fn parts() -> Vec<Records> {
         let first = [row(9, "b", "long message"), row(3, "a", "middle"), row(1, "b", "short")];
@@ -158,6 +160,23 @@ mod tests {
             let group = Records::gather(&parts, &places).unwrap();
             assert!(OrderCheck::new(format).passes(&group, &templates));
             assert!(!OrderCheck::new(ARRANGED_SINCE - 1).passes(&group, &templates));
+        }
+    }
+
+    #[test]
+    fn the_few_errors_of_a_run_stand_together() {
+        let levels = [Severity::Info, Severity::Error, Severity::Info, Severity::Error];
+        let row = |(severity, time)| Row { severity, ..row(time, "a", if time % 3 == 0 { "long" } else { "few" }) };
+        let parts = [block(0, &levels.into_iter().zip(0..).map(row).collect::<Vec<_>>()).records()];
+        for (format, expected, other) in
+            [(SEVERITIES_SINCE, [2, 0, 1, 3], TEMPLATES_SINCE), (TEMPLATES_SINCE, [1, 2, 0, 3], SEVERITIES_SINCE)]
+        {
+            let mut places = sort(&parts, all(&parts));
+            arrange_by(format, &parts, &mut places, &mut [0; 4]);
+            assert_eq!(places, expected.map(|row| (0, row)));
+            let group = Records::gather(&parts, &places).unwrap();
+            assert!(OrderCheck::new(format).passes(&group, &[0; 4]));
+            assert!(!OrderCheck::new(other).passes(&group, &[0; 4]));
         }
     }
 
