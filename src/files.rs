@@ -13,6 +13,7 @@
 //!
 //! Folders are made for their owner only (0700), and so are files (0600), whatever the process's mask.
 
+mod direct;
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
@@ -49,6 +50,14 @@ pub trait Files: Debug + Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// The same for a file that is seldom read: large writes may pass the page cache by, where the file system can.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
 
     /// Opens a file.
     ///

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
+use super::direct::DirectFile;
 use super::{Access, Entry, File, Files, Room};
 
 /// How many buffers one system call takes (Linux: `IOV_MAX`).
@@ -27,9 +28,14 @@ impl Files for Disk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile::create(path)?))
+    }
+
+    fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(match DirectFile::new(DiskFile::create(path)?, path) {
+            Ok(direct) => Arc::new(direct),
+            Err(cached) => Arc::new(cached),
+        })
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
@@ -84,8 +90,16 @@ impl Files for Disk {
     }
 }
 
+/// A file that is written and read by the page cache.
 #[derive(Debug)]
-struct DiskFile(std::fs::File);
+pub(super) struct DiskFile(std::fs::File);
+
+impl DiskFile {
+    fn create(path: &Path) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        Ok(DiskFile(options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?))
+    }
+}
 
 impl File for DiskFile {
     fn size(&self) -> io::Result<u64> {

@@ -157,6 +157,11 @@ impl Files for Watched {
         Ok(self.watch(path, file))
     }
 
+    fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = self.note(path, Operation::Create, self.files.create_direct(path))?;
+        Ok(self.watch(path, file))
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = self.note(path, Operation::Open, self.files.open(path, access))?;
         Ok(self.watch(path, file))

@@ -39,7 +39,7 @@ impl Active {
         let path = segment_path(folder, header.number);
         let unfinished = files::unfinished(&path);
         let allocated = FIRST_BYTES.min(to_page(settings.segment_bytes)).max(2 * PAGE);
-        let made = shared.files.create(&unfinished).and_then(|file| {
+        let made = shared.files.create_direct(&unfinished).and_then(|file| {
             file.allocate(allocated)?;
             file.write_at(&mut [IoSlice::new(&header.encode())], 0)?;
             file.sync()?;

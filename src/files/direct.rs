@@ -1,0 +1,174 @@
+//! Files whose large writes pass the page cache by (`O_DIRECT`).
+//!
+//! What is written once and seldom read gains nothing from the cache, and pays for it twice: the copy into fresh pages
+//! costs more than all else of a write, and a sync has to look for them. Such a write needs memory, place and length in
+//! whole pages, so the bytes are put together in a small buffer that stays in the processor's cache. Small writes, all
+//! reads, and file systems that cannot do it go the usual way; Linux keeps both ways of one file consistent.
+
+use std::fs::OpenOptions;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use super::File;
+use super::disk::DiskFile;
+
+/// What every disk is content with.
+const PAGE: usize = 4096;
+/// Below this a copy costs less than a wait for the disk.
+const BYTES_MIN: usize = 128 << 10;
+/// How much is handed to the disk at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A file that is open in both ways.
+#[derive(Debug)]
+pub(super) struct DirectFile {
+    cached: DiskFile,
+    direct: std::fs::File,
+    /// Whether the file system has refused a direct write.
+    refused: AtomicBool,
+    buffer: Mutex<Vec<u8>>,
+}
+
+impl DirectFile {
+    /// The file at `path`, which is open as `cached`; gives that back, if it cannot be opened so.
+    pub(super) fn new(cached: DiskFile, path: &Path) -> Result<DirectFile, DiskFile> {
+        match open(path) {
+            Some(direct) => {
+                Ok(DirectFile { cached, direct, refused: AtomicBool::new(false), buffer: Mutex::default() })
+            }
+            None => Err(cached),
+        }
+    }
+
+    /// Writes whole pages, by the buffer.
+    fn write_direct(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        // One page more, as the memory may begin anywhere.
+        buffer.resize(BUFFER_BYTES + PAGE, 0);
+        let start = buffer.as_ptr().align_offset(PAGE);
+        let pages = buffer.get_mut(start..start + BUFFER_BYTES).ok_or(Errno::INVAL)?;
+        let mut filled = 0;
+        for mut rest in slices.iter().map(|slice| &**slice) {
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(pages.len() - filled));
+                if let Some(room) = pages.get_mut(filled..filled + now.len()) {
+                    room.copy_from_slice(now);
+                }
+                filled += now.len();
+                rest = later;
+                if filled == pages.len() {
+                    self.write_pages(pages, offset)?;
+                    offset += filled as u64;
+                    filled = 0;
+                }
+            }
+        }
+        self.write_pages(pages.get(..filled).unwrap_or_default(), offset)
+    }
+
+    fn write_pages(&self, mut pages: &[u8], mut offset: u64) -> io::Result<()> {
+        while !pages.is_empty() {
+            match self.direct.write_at(pages, offset) {
+                Ok(written) => {
+                    // Of a page that was written in part the whole is written again.
+                    let written = written / PAGE * PAGE;
+                    pages = pages.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl File for DirectFile {
+    fn size(&self) -> io::Result<u64> {
+        self.cached.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.cached.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let whole = bytes.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE as u64);
+        if bytes >= BYTES_MIN && whole && !self.refused.load(Ordering::Relaxed) {
+            match self.write_direct(slices, offset) {
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                    self.refused.store(true, Ordering::Relaxed);
+                }
+                other => return other,
+            }
+        }
+        self.cached.write_at(slices, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.cached.allocate(bytes)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.cached.truncate(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.cached.sync()
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open(path: &Path) -> Option<std::fs::File> {
+    let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(direct).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(_: &Path) -> Option<std::fs::File> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Disk, Files};
+    use super::*;
+
+    #[test]
+    fn both_ways_make_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = Disk.create_direct(&path).unwrap();
+        let mut expected = vec![0; 6 << 20];
+        file.allocate(expected.len() as u64).unwrap();
+        // Whole pages or not, small or large, over one another, and parts of any length.
+        let (page, large) = (PAGE as u64, BYTES_MIN);
+        for (nth, (offset, bytes, part)) in [
+            (0, PAGE, 100),
+            (page, large, 1000),
+            (page, 3 * BUFFER_BYTES, 70_001),
+            (2 * page, large + 1, 4096),
+            (5, large, 4096),
+            (700 * page, BUFFER_BYTES, usize::MAX),
+            (701 * page, 2 * large, 1),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let written: Vec<u8> = (0..bytes).map(|place| (place * 31 + nth) as u8).collect();
+            let mut slices: Vec<_> = written.chunks(part).map(IoSlice::new).collect();
+            file.write_at(&mut slices, offset).unwrap();
+            expected[offset as usize..offset as usize + bytes].copy_from_slice(&written);
+            let mut read = vec![0; bytes];
+            assert_eq!((file.read_at(&mut read, offset).unwrap(), read == written), (bytes, true));
+        }
+        file.sync().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+    }
+}
