@@ -26,6 +26,8 @@ pub enum TimestampError {
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// How many digits behind the point of a second tell of nanoseconds.
+const NANO_DIGITS: usize = 9;
 
 impl Timestamp {
     /// The earliest moment there is.
@@ -222,8 +224,9 @@ fn take_time(bytes: &[u8]) -> Option<(i64, i64, &[u8])> {
     if let Some(fraction) = take_byte(rest, b'.').or_else(|| take_byte(rest, b',')) {
         let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, after) = fraction.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())?;
-        let padded = digits.iter().copied().chain(std::iter::repeat(b'0')).take(9);
-        nanos = padded.fold(0_i64, |value, digit| value * 10 + i64::from(digit - b'0'));
+        let kept = digits.get(..NANO_DIGITS).unwrap_or(digits);
+        nanos = kept.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+        nanos *= 10_i64.pow((NANO_DIGITS - kept.len()) as u32);
         rest = after;
     }
     Some((i64::from(hour * 3600 + minute * 60 + second), nanos, rest))

@@ -1,7 +1,7 @@
 //! A pull parser over JSON text: it borrows all it can, builds nothing, and knows the exact text of every value.
 
 use super::fault::{DEPTH_MAX, Fault, SyntaxError};
-use super::scalar::Scalar;
+use super::scalar::{Kind, Scalar};
 use super::text::{self, Text};
 
 /// How deep a value may be nested for [`Cursor::step_over`] to find its end.
@@ -66,23 +66,39 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// Takes `text`, if it comes next.
+    #[inline]
+    pub fn take_text(&mut self, text: &str) -> bool {
+        let found = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(text.as_bytes()));
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
     /// Reads a value, all of it unless it is an object. `depth` is how many objects and arrays it stands in.
+    #[inline(always)]
     pub fn value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
-        let scalar = match self.peek() {
-            Some(b'"') => Scalar::Text(self.string()?),
+        if self.peek() == Some(b'"') {
+            return Ok(Value::Scalar(self.string()?.into()));
+        }
+        self.other_value(depth)
+    }
+
+    /// Reads a value that is no string.
+    fn other_value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+        let scalar = |kind, text| Ok(Value::Scalar(Scalar { kind, text }));
+        match self.peek() {
             Some(b'{') if depth < DEPTH_MAX => {
                 self.at += 1;
-                return Ok(Value::Object);
+                Ok(Value::Object)
             }
-            Some(b'{') => return Err(self.error(Fault::Depth)),
-            Some(b'[') => Scalar::Array(self.skip(DEPTH_MAX.saturating_sub(depth))?),
-            Some(b'-' | b'0'..=b'9') => Scalar::Number(self.number()?),
-            Some(b't') => self.word("true", Scalar::Bool(true))?,
-            Some(b'f') => self.word("false", Scalar::Bool(false))?,
-            Some(b'n') => self.word("null", Scalar::Null)?,
-            _ => return Err(self.expected("a value")),
-        };
-        Ok(Value::Scalar(scalar))
+            Some(b'{') => Err(self.error(Fault::Depth)),
+            Some(b'[') => scalar(Kind::Array, self.skip(DEPTH_MAX.saturating_sub(depth))?),
+            Some(b'-' | b'0'..=b'9') => scalar(Kind::Number, self.number()?),
+            Some(b't') => scalar(Kind::True, self.word("true")?),
+            Some(b'f') => scalar(Kind::False, self.word("false")?),
+            Some(b'n') => scalar(Kind::Null, self.word("null")?),
+            _ => Err(self.expected("a value")),
+        }
     }
 
     /// Reads a member's name and the colon behind it.
@@ -128,18 +144,19 @@ impl<'a> Cursor<'a> {
         SyntaxError { at: self.at, fault }
     }
 
-    fn since(&self, start: usize) -> &'a str {
+    /// The text from `start` on, which must be a character's boundary.
+    pub fn since(&self, start: usize) -> &'a str {
         // Both ends stand beside a character of ASCII.
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    fn word(&mut self, word: &str, value: Scalar<'a>) -> Result<Scalar<'a>, SyntaxError> {
+    fn word(&mut self, word: &'static str) -> Result<&'a str, SyntaxError> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         if !rest.starts_with(word) {
             return Err(self.error(if word.starts_with(rest) { Fault::End } else { Fault::Expected("a value") }));
         }
         self.at += word.len();
-        Ok(value)
+        Ok(word)
     }
 
     /// Reads a number by JSON's grammar: no sign but a minus, no leading zero, digits on both sides of the point.

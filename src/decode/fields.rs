@@ -8,8 +8,9 @@ use super::ATTRIBUTE_NAME_BYTES_MAX;
 /// How many names one field may be given.
 const NAMES_MAX: usize = 32;
 
-/// A fixed field of a record.
+/// A fixed field of a record; without gaps as [`super::scalar::Scalar`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub enum Field {
     /// When it happened.
     Timestamp,

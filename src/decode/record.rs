@@ -5,7 +5,7 @@ use sluice_model::{Severity, Timestamp};
 use super::cursor::{Cursor, Value};
 use super::fault::SyntaxError;
 use super::fields::{Claim, Field};
-use super::scalar::{Scalar, shown};
+use super::scalar::{Kind, Scalar, shown};
 use super::text::Text;
 use super::{ATTRIBUTE_NAME_BYTES_MAX, Options};
 use crate::batch::{AttributeRef, LogBatch, LogBatchBuilder};
@@ -13,6 +13,8 @@ use crate::batch::{AttributeRef, LogBatch, LogBatchBuilder};
 const ATTRIBUTES: &str = "attributes";
 const ID: &str = "id";
 const TWICE: &str = "stands twice with different values";
+/// How many members of a record are remembered for the next one.
+const MEMBERS_MAX: usize = 64;
 
 /// Why a record is bad.
 pub enum RecordError {
@@ -45,10 +47,36 @@ struct Candidate<'a> {
     value: Scalar<'a>,
 }
 
+/// What a member of a record is, by its name.
+#[derive(Clone, Copy)]
+enum Role<'a> {
+    /// It may be a fixed field, which has this name.
+    Field(&'a str, Claim),
+    Id,
+    Attribute,
+}
+
+/// A member of a record, as one before it had it.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    /// Its name in quotes and the colon behind it, as sent.
+    text: &'a str,
+    name: &'a str,
+    role: Role<'a>,
+}
+
+/// The name of a member of a record.
+enum Name<'a> {
+    Plain(Member<'a>),
+    Escaped(Text<'a>),
+}
+
 /// Decodes the records of one body, one after the other, and reuses its buffers for each.
 pub struct RecordDecoder<'a> {
     options: &'a Options,
     builder: LogBatchBuilder,
+    /// The members of the records before, by their place: those of one program are the same in most records.
+    members: Vec<Member<'a>>,
     /// The best candidate for each field so far, by the place in [`Field::ALL`].
     chosen: [Option<Candidate<'a>>; Field::ALL.len()],
     /// Candidates that mean "absent".
@@ -63,11 +91,13 @@ pub struct RecordDecoder<'a> {
 }
 
 impl<'a> RecordDecoder<'a> {
-    /// Starts a batch.
-    pub fn new(options: &'a Options) -> RecordDecoder<'a> {
+    /// Starts a batch of the records of a text of so many bytes.
+    pub fn new(options: &'a Options, bytes: usize) -> RecordDecoder<'a> {
         RecordDecoder {
             options,
-            builder: LogBatchBuilder::new(),
+            // Most of most records is their message, and nothing grows that has room for the whole text.
+            builder: LogBatchBuilder::for_messages(bytes),
+            members: Vec::new(),
             chosen: [None; Field::ALL.len()],
             empty: Vec::new(),
             id: None,
@@ -101,11 +131,11 @@ impl<'a> RecordDecoder<'a> {
         self.path.clear();
         let start = cursor.position();
         if let Value::Scalar(other) = cursor.value(0)? {
-            let detail = format!("a record is a JSON object, not {}", other.kind());
+            let detail = format!("a record is a JSON object, not {}", other.kind_name());
             return Err(RecordError::Refused { field: None, detail });
         }
         if !cursor.take(b'}') {
-            self.members(cursor, 1, false)?;
+            self.record(cursor)?;
         }
         let limit = self.options.limits.record_bytes;
         let length = cursor.position() - start;
@@ -116,12 +146,52 @@ impl<'a> RecordDecoder<'a> {
         self.commit()
     }
 
+    /// Reads the members of a record that has some, up to its end.
+    fn record(&mut self, cursor: &mut Cursor<'a>) -> Result<(), RecordError> {
+        const DEPTH: usize = 1;
+        for nth in 0.. {
+            cursor.peek();
+            let known = self.members.get(nth).copied().filter(|known| cursor.take_text(known.text));
+            let name = match known {
+                Some(known) => Name::Plain(known),
+                None => self.new_name(cursor, nth)?,
+            };
+            match (name, cursor.value(DEPTH)?) {
+                (Name::Plain(member), Value::Scalar(value)) => self.scalar(member.name, member.role, value)?,
+                (Name::Plain(member), Value::Object) => self.object(cursor, Text::Plain(member.name), DEPTH, false)?,
+                (Name::Escaped(name), Value::Scalar(value)) => self.named_scalar(name, value, false)?,
+                (Name::Escaped(name), Value::Object) => self.object(cursor, name, DEPTH, false)?,
+            }
+            if !cursor.another_member()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the name of a record's `nth` member, and remembers it, if it has no escapes.
+    #[inline(never)]
+    fn new_name(&mut self, cursor: &mut Cursor<'a>, nth: usize) -> Result<Name<'a>, SyntaxError> {
+        let start = cursor.position();
+        let name = match cursor.name()? {
+            Text::Plain(name) => name,
+            escaped => return Ok(Name::Escaped(escaped)),
+        };
+        let member = Member { text: cursor.since(start), name, role: self.role(name) };
+        match self.members.get_mut(nth) {
+            Some(before) => *before = member,
+            None if nth < MEMBERS_MAX => self.members.push(member),
+            None => {}
+        }
+        Ok(Name::Plain(member))
+    }
+
     /// Reads the members of an object that has some, up to its end.
     fn members(&mut self, cursor: &mut Cursor<'a>, depth: usize, in_attributes: bool) -> Result<(), RecordError> {
         loop {
             let name = cursor.name()?;
             match cursor.value(depth)? {
-                Value::Scalar(value) => self.named(name, |this, name| this.scalar(name, value, in_attributes))?,
+                Value::Scalar(value) => self.named_scalar(name, value, in_attributes)?,
                 Value::Object => self.object(cursor, name, depth, in_attributes)?,
             }
             if !cursor.another_member()? {
@@ -178,24 +248,50 @@ impl<'a> RecordDecoder<'a> {
         outcome
     }
 
-    fn scalar(&mut self, name: &str, value: Scalar<'a>, in_attributes: bool) -> Result<(), RecordError> {
-        if in_attributes {
-            return self.scalar_attribute(name, value);
+    fn named_scalar(&mut self, name: Text<'a>, value: Scalar<'a>, in_attributes: bool) -> Result<(), RecordError> {
+        self.named(name, |this, name| {
+            let role = if in_attributes { Role::Attribute } else { this.role(name) };
+            this.scalar(name, role, value)
+        })
+    }
+
+    /// What the member at a path is, if it stands in no `attributes`.
+    fn role(&self, name: &str) -> Role<'a> {
+        match self.options.fields.find(name) {
+            Some((name, claim)) => Role::Field(name, claim),
+            None if name == ID => Role::Id,
+            None => Role::Attribute,
         }
-        if let Some((name, claim)) = self.options.fields.find(name) {
-            return self.candidate(Candidate { name, claim, value });
-        }
-        if name == ID {
-            return match self.id.replace(value) {
+    }
+
+    #[inline]
+    fn scalar(&mut self, name: &str, role: Role<'a>, value: Scalar<'a>) -> Result<(), RecordError> {
+        match role {
+            Role::Field(name, claim) => self.candidate(Candidate { name, claim, value }),
+            Role::Id => match self.id.replace(value) {
                 Some(first) if first != value => Err(refused(ID, TWICE)),
                 _ => Ok(()),
-            };
+            },
+            Role::Attribute => self.scalar_attribute(name, value),
         }
-        self.scalar_attribute(name, value)
     }
 
     /// Keeps the best name of a field; a worse one is an attribute.
+    #[inline]
     fn candidate(&mut self, new: Candidate<'a>) -> Result<(), RecordError> {
+        if let Some(chosen @ None) = self.chosen.get_mut(new.claim.field as usize)
+            && self.empty.is_empty()
+            && !new.means_absent()
+        {
+            *chosen = Some(new);
+            return Ok(());
+        }
+        self.rival(new)
+    }
+
+    /// Decides about a candidate that is not the only one, or means "absent".
+    #[inline(never)]
+    fn rival(&mut self, new: Candidate<'a>) -> Result<(), RecordError> {
         // Each name stands in the list once, or a record that repeats one would take time by its square.
         if let Some(old) = self.empty.iter().find(|old| old.claim == new.claim) {
             return if old.value == new.value { Ok(()) } else { Err(refused(new.name, TWICE)) };
@@ -252,13 +348,13 @@ impl<'a> RecordDecoder<'a> {
         let [timestamp, level, service, message] = self.chosen;
         let timestamp = timestamp.map_or(Ok(self.options.arrival), Candidate::timestamp)?;
         let [level_text, service_text, message_text] = &mut self.texts;
-        let level = level.map(|level| (level.name, level.value.text(level_text)));
+        let level = level.map(|level| (level.name, level.value.as_text(level_text)));
         let (severity, level) = match level {
             Some((name, level)) => (self.options.severity(name, level)?, level),
             None => (Severity::Info, Severity::Info.name()),
         };
-        let service = service.map_or("", |service| service.value.text(service_text));
-        let message = message.map_or("", |message| message.value.text(message_text));
+        let service = service.map_or("", |service| service.value.as_text(service_text));
+        let message = message.map_or("", |message| message.value.as_text(message_text));
         self.builder.commit(timestamp, severity, level, service, message);
         Ok(())
     }
@@ -297,9 +393,9 @@ fn name_too_long(name: &str) -> RecordError {
 impl Candidate<'_> {
     /// Whether the value says that there is none.
     fn means_absent(&self) -> bool {
-        match self.value {
-            Scalar::Null => true,
-            Scalar::Text(text) => text.is_empty() && self.claim.field != Field::Message,
+        match self.value.kind {
+            Kind::Null => true,
+            Kind::Plain => self.value.text.is_empty() && self.claim.field != Field::Message,
             _ => false,
         }
     }
@@ -307,7 +403,7 @@ impl Candidate<'_> {
     fn timestamp(self) -> Result<Timestamp, RecordError> {
         match self.value.timestamp() {
             Some(parsed) => parsed.map_err(|error| refused(self.name, error.to_string())),
-            None => Err(refused(self.name, format!("a time is a string or a number, not {}", self.value.kind()))),
+            None => Err(refused(self.name, format!("a time is a string or a number, not {}", self.value.kind_name()))),
         }
     }
 }

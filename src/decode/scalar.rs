@@ -8,19 +8,45 @@ use super::number;
 use super::text::{Text, compact};
 use crate::batch::AttributeRef;
 
-/// A value without members of its own; an array counts as one, by its text.
+/// A value without members of its own; an array counts as one.
+///
+/// It is laid out flat and without gaps, so that it is passed on in registers: a copy of a few bytes that were written
+/// one by one makes a processor wait.
 #[derive(Debug, Clone, Copy)]
-pub enum Scalar<'a> {
+pub struct Scalar<'a> {
+    pub kind: Kind,
+    /// What stands between the quotes of a string; of any other value its exact text.
+    pub text: &'a str,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Kind {
     /// `null`
     Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number, by its exact text.
-    Number(&'a str),
-    /// A string.
-    Text(Text<'a>),
-    /// An array, by its exact text.
-    Array(&'a str),
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// A number.
+    Number,
+    /// A string without escapes.
+    Plain,
+    /// A string with escapes.
+    Escaped,
+    /// An array.
+    Array,
+}
+
+impl<'a> From<Text<'a>> for Scalar<'a> {
+    #[inline]
+    fn from(text: Text<'a>) -> Self {
+        match text {
+            Text::Plain(text) => Scalar { kind: Kind::Plain, text },
+            Text::Escaped(text) => Scalar { kind: Kind::Escaped, text },
+        }
+    }
 }
 
 impl<'a> Scalar<'a> {
@@ -30,56 +56,55 @@ impl<'a> Scalar<'a> {
     where
         'a: 's,
     {
-        match self {
-            Scalar::Bool(value) => AttributeRef::Bool(value),
-            Scalar::Number(text) => number::attribute(text),
-            Scalar::Text(text) => AttributeRef::Text(text.resolve(scratch)),
-            Scalar::Null | Scalar::Array(_) => AttributeRef::Json(self.text(scratch)),
+        match self.kind {
+            Kind::True => AttributeRef::Bool(true),
+            Kind::False => AttributeRef::Bool(false),
+            Kind::Number => number::attribute(self.text),
+            Kind::Plain | Kind::Escaped => AttributeRef::Text(self.as_text(scratch)),
+            Kind::Null | Kind::Array => AttributeRef::Json(self.as_text(scratch)),
         }
     }
 
     /// A string's text; of any other value the JSON text.
-    pub fn text<'s>(self, scratch: &'s mut String) -> &'s str
+    #[inline]
+    pub fn as_text<'s>(self, scratch: &'s mut String) -> &'s str
     where
         'a: 's,
     {
-        match self {
-            Scalar::Text(text) => text.resolve(scratch),
-            Scalar::Number(text) => text,
-            Scalar::Bool(true) => "true",
-            Scalar::Bool(false) => "false",
-            Scalar::Null => "null",
-            Scalar::Array(json) => {
+        match self.kind {
+            Kind::Escaped => Text::Escaped(self.text).resolve(scratch),
+            Kind::Array => {
                 scratch.clear();
-                compact(json, scratch);
+                compact(self.text, scratch);
                 scratch
             }
+            _ => self.text,
         }
     }
 
     /// The value as a moment; `None` if no value of its kind can be one.
     pub fn timestamp(self) -> Option<Result<Timestamp, TimestampError>> {
-        match self {
-            Scalar::Text(text) => Some(text.resolve(&mut String::new()).parse()),
-            Scalar::Number(text) => Some(Timestamp::from_decimal(text)),
+        match self.kind {
+            Kind::Plain | Kind::Escaped => Some(self.as_text(&mut String::new()).parse()),
+            Kind::Number => Some(Timestamp::from_decimal(self.text)),
             _ => None,
         }
     }
 
     /// Whether it is an id as Sluice writes it.
     pub fn is_our_id(self) -> bool {
-        let Scalar::Text(Text::Plain(text)) = self else { return false };
-        text.parse().is_ok_and(|id: RecordId| id.encode(&mut [0; RecordId::TEXT_LENGTH]) == text)
+        let same = |id: RecordId| id.encode(&mut [0; RecordId::TEXT_LENGTH]) == self.text;
+        self.kind == Kind::Plain && self.text.parse().is_ok_and(same)
     }
 
     /// What kind of value it is, with its article.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Scalar::Null => "null",
-            Scalar::Bool(_) => "a boolean",
-            Scalar::Number(_) => "a number",
-            Scalar::Text(_) => "a string",
-            Scalar::Array(_) => "an array",
+    pub fn kind_name(self) -> &'static str {
+        match self.kind {
+            Kind::Null => "null",
+            Kind::True | Kind::False => "a boolean",
+            Kind::Number => "a number",
+            Kind::Plain | Kind::Escaped => "a string",
+            Kind::Array => "an array",
         }
     }
 }

@@ -139,6 +139,27 @@ fn attributes_have_dotted_names_however_they_are_sent() {
 }
 
 #[test]
+fn a_record_is_read_alike_whatever_came_before_it() {
+    let records = [
+        r#"{"time":0,"level":"info","message":"a","x":1}"#,
+        r#"{"time":1,"level":"warn","message":"b","x":"y"}"#,
+        r#"{"level":"warn","time":0,"message":"c"}"#,
+        r#"{"time" : 0,"levels":2,"message":"d"}"#,
+        r#"{ "tim":1 , "time":0,"message":"\u0061" }"#,
+        r#"{"\u0074ime":0,"message":"e"}"#,
+        r#"{"time":0,"level":{"a":1},"message":"f"}"#,
+        r#"{"time":0,"attributes":{"level":"x"},"message":"g"}"#,
+        r#"{"id":5,"time":0}"#,
+        r#"{"id":{"a":1},"time":0,"msg":"h"}"#,
+        r#"{"time":null,"ts":0,"level":"","message":"i"}"#,
+    ];
+    let read = |body: &str| rows(json(body.as_bytes(), &options()).unwrap().batch);
+    for (first, second) in records.iter().flat_map(|first| records.map(|second| (*first, second))) {
+        assert_eq!(read(&format!("{first}\n{second}")), [read(first), read(second)].concat(), "{first} {second}");
+    }
+}
+
+#[test]
 fn numbers_come_back_as_they_were_sent() {
     let numbers = "0 -0 1 1.0 1.10 1e400 -1E-400 1e3 9223372036854775807 9223372036854775808 0.1 \
                    123456789012345678901234567890 0.30000000000000001 5e-324";

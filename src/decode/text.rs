@@ -1,5 +1,7 @@
 //! Strings and arrays as they stand in JSON, and as they are kept.
 
+use wide::u8x16;
+
 use super::fault::Fault;
 
 /// What stands between the quotes of a JSON string. Its syntax is checked.
@@ -26,11 +28,6 @@ impl<'a> Text<'a> {
                 scratch
             }
         }
-    }
-
-    /// Whether there is no character.
-    pub fn is_empty(self) -> bool {
-        matches!(self, Text::Plain(""))
     }
 }
 
@@ -115,25 +112,16 @@ fn push_without_space(json: &str, out: &mut String) {
 /// Finds the first quote, backslash or control character from `from` on; the text's length, if there is none.
 #[inline]
 pub fn special(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
     let mut at = from;
-    // A byte's high bit is set where it is one of these; above the first such byte there may be false ones.
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ QUOTES;
-        let backslash = word ^ BACKSLASHES;
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(SPACES) & !word);
-        let found = found & HIGHS;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let chunk = u8x16::from(*chunk);
+        let control = chunk.min(u8x16::splat(b' ' - 1)).simd_eq(chunk);
+        let found = control | chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\'));
+        let found = found.to_bitmask();
         if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())

@@ -4,37 +4,31 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{ArrayRef, StringArray};
-use arrow_buffer::OffsetBuffer;
+use arrow_array::{Array, ArrayRef, StringArray};
 
 use super::AttributeRef;
 use crate::batch::json::{write_json_float, write_json_text};
 
 /// A column of texts under construction.
-pub(super) struct TextColumn {
-    bytes: Vec<u8>,
-    offsets: Vec<i32>,
-}
-
-impl Default for TextColumn {
-    fn default() -> Self {
-        TextColumn { bytes: Vec::new(), offsets: vec![0] }
-    }
-}
+#[derive(Default)]
+pub(super) struct TextColumn(StringBuilder);
 
 impl TextColumn {
+    /// With room for so many bytes, none of which is in use before a text comes.
+    pub(super) fn with_capacity(bytes: usize) -> TextColumn {
+        TextColumn(StringBuilder::with_capacity(0, bytes))
+    }
+
     pub(super) fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        // A batch comes from a body of at most 2 GiB, by the limits of the configuration.
-        self.offsets.push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
+        // A batch comes from a body of at most 2 GiB, by the limits of the configuration: it is never too long.
+        self.0.append_value(text);
     }
 
     /// The column, which takes no more memory than it must: it may wait for the store for long.
     pub(super) fn finish(&mut self) -> ArrayRef {
-        let mut column = std::mem::take(self);
-        column.bytes.shrink_to_fit();
-        column.offsets.shrink_to_fit();
-        Arc::new(StringArray::new(OffsetBuffer::new(column.offsets.into()), column.bytes.into(), None))
+        let mut column = self.0.finish();
+        column.shrink_to_fit();
+        Arc::new(column)
     }
 }
 
