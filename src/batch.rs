@@ -36,6 +36,7 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
+pub(crate) use gather::each_near;
 #[cfg(test)]
 pub(crate) use json::json_rows;
 pub use json::{AttributeReader, RowWriter};
@@ -232,6 +233,9 @@ fn check_layout(columns: &RecordBatch, coded: bool) -> Result<(), BatchError> {
     if nulls { Err(BatchError::Layout("a null in a fixed column".to_owned())) } else { Ok(()) }
 }
 
+/// Where a record stands: in which of some parts, and in which row of it.
+pub type Place = (u32, u32);
+
 /// A batch and the ids of its records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Records {
@@ -326,6 +330,11 @@ impl Records {
         self.ids.get(row)
     }
 
+    /// The least sequence of all ids and the greatest; nothing, if there are no records.
+    pub fn sequences(&self) -> Option<(u64, u64)> {
+        self.ids.sequences()
+    }
+
     /// Where the record in `row` stands in every answer's order.
     ///
     /// # Panics
@@ -373,19 +382,19 @@ impl Records {
         Ok(unified.map(|(part, logs)| Records { logs, ..part.clone() }).collect())
     }
 
-    /// The records at `places`, in that order: each says the part, of those that [`Records::unify`] gave, and the row.
+    /// The records at `places`, in that order, of the parts that [`Records::unify`] gave.
     ///
     /// # Panics
     /// If one of them is not there.
     ///
     /// # Errors
     /// As for [`LogBatch::concat`].
-    pub fn gather(parts: &[Records], places: &[(usize, usize)]) -> Result<Records, BatchError> {
+    pub fn gather(parts: &[Records], places: &[Place]) -> Result<Records, BatchError> {
         let first = parts.first().ok_or_else(|| BatchError::Layout("no batches".to_owned()))?;
         let columns: Vec<&RecordBatch> = parts.iter().map(|part| &part.logs.columns).collect();
         let logs = LogBatch { columns: gather::gather(first.logs.columns.schema_ref(), &columns, places)? };
-        let ids = places.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.id(*row)));
-        Ok(Records { ids: Ids::of(places.len(), ids)?, logs })
+        let ids: Vec<&Ids> = parts.iter().map(|part| &part.ids).collect();
+        Ok(Records { ids: Ids::gather(&ids, places)?, logs })
     }
 
     /// The records at `rows`, in that order.

@@ -6,6 +6,8 @@ use arrow_array::{ArrayRef, FixedSizeBinaryArray, UInt64Array};
 use arrow_schema::ArrowError;
 use sluice_model::{RecordId, RunId};
 
+use super::Place;
+
 /// The ids of some records, in the order of these.
 #[derive(Debug, Clone)]
 pub(super) enum Ids {
@@ -26,6 +28,40 @@ impl Ids {
         }
         let runs = FixedSizeBinaryArray::try_new(RunId::BYTES as i32, runs.into(), None)?;
         Ok(Ids::Each(runs, UInt64Array::from(sequences)))
+    }
+
+    /// Those at `places` of `parts`.
+    pub(super) fn gather(parts: &[&Ids], places: &[Place]) -> Result<Ids, ArrowError> {
+        let of_run = |run: RunId| {
+            let first = |ids: &&Ids| match ids {
+                Ids::From(first, _) if first.run == run => Some(first.sequence),
+                _ => None,
+            };
+            parts.iter().map(first).collect::<Option<Vec<u64>>>()
+        };
+        let run = parts.first().and_then(|ids| if let Ids::From(first, _) = ids { Some(first.run) } else { None });
+        // Nearly always: what is gathered was accepted by one process, and comes from the memory tier.
+        if let Some((run, firsts)) = run.and_then(|run| Some((run, of_run(run)?))) {
+            let sequence = |(part, row): &Place| firsts.get(*part as usize).map(|first| first + u64::from(*row));
+            let sequences: Vec<u64> = places.iter().filter_map(sequence).collect();
+            let runs = run.to_bytes().repeat(sequences.len());
+            let runs = FixedSizeBinaryArray::try_new(RunId::BYTES as i32, runs.into(), None)?;
+            return Ok(Ids::Each(runs, UInt64Array::from(sequences)));
+        }
+        let ids = places.iter().filter_map(|(part, row)| parts.get(*part as usize).map(|ids| ids.get(*row as usize)));
+        Ids::of(places.len(), ids)
+    }
+
+    /// The least sequence and the greatest; nothing, if there are no records.
+    pub(super) fn sequences(&self) -> Option<(u64, u64)> {
+        match self {
+            Ids::From(_, 0) => None,
+            Ids::From(first, rows) => Some((first.sequence, first.sequence + *rows as u64 - 1)),
+            Ids::Each(_, sequences) => {
+                let sequences = sequences.values().iter().copied();
+                sequences.clone().min().zip(sequences.max())
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -129,6 +165,14 @@ mod tests {
         assert_eq!(gathered.logs.timestamps(), [8, 40, 7, 42]);
         assert_eq!(sequences(&Records::concat(&parts).unwrap()), [40, 41, 42, 7, 8]);
         assert_eq!(sequences(&parts[0].reversed().unwrap()), [42, 41, 40]);
+        let kept = parts.each_ref().map(|part| Records::try_from_arrow(&part.to_arrow().unwrap()).unwrap());
+        for parts in [kept.clone(), [parts[0].clone(), kept[1].clone()], [kept[0].clone(), parts[1].clone()]] {
+            assert_eq!(Records::gather(&parts, &[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap(), gathered);
+        }
+        assert_eq!(
+            [gathered.sequences(), parts[1].sequences(), records(5..5).sequences()],
+            [Some((7, 42)), Some((7, 8)), None]
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod fetch;
 mod flush;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hash;
 mod known;
 mod lookup;
 mod manifest;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use sluice_model::{RecordId, RunId, Timestamp};
 
 use super::memory::Chunk;
-use super::order::{self, Place};
+use super::order;
 use super::recovery::Folders;
 use super::segment::{Age, SegmentInfo};
 use super::writer::{self, Draft, WriteError};
-use crate::batch::{BlockId, BlockSet, Records};
+use crate::batch::{BlockId, BlockSet, Place, Records};
 
 /// How many days get a segment of their own in one flush; the other rows share one.
 const DAYS_MAX: usize = 8;
@@ -36,7 +36,7 @@ impl Share {
     }
 
     /// Takes rows of one part, which stand one behind the other, as do their ids.
-    fn push(&mut self, part: usize, rows: Range<usize>, first: RecordId, age: Age) {
+    fn push(&mut self, part: u32, rows: Range<u32>, first: RecordId, age: Age) {
         let end = first.sequence + rows.len() as u64;
         self.rows.extend(rows.map(|row| (part, row)));
         self.age = Some(self.age.map_or(age, |other| other.and(age)));
@@ -92,17 +92,17 @@ pub(super) fn discard(folders: &Folders, segments: &[SegmentInfo]) {
 fn shares(chunks: &[Arc<Chunk>]) -> BTreeMap<String, Share> {
     let own = days_of_their_own(chunks);
     let mut shares: BTreeMap<Option<i64>, Share> = BTreeMap::new();
-    for (index, chunk) in chunks.iter().enumerate() {
+    for (index, chunk) in (0..).zip(chunks) {
         let (mut timestamps, mut row) = (chunk.records.logs.timestamps(), 0);
         for part in &chunk.parts {
             let (of_part, rest) = timestamps.split_at(timestamps.len().min(part.block.rows as usize));
             timestamps = rest;
             let mut first = part.block.first_record();
             for alike in of_part.chunk_by(is_same_day) {
-                let ages = alike.iter().map(|timestamp| Age::of(*timestamp, part.arrival));
-                let (Some(age), Some(timestamp)) = (ages.reduce(Age::and), alike.first()) else { continue };
+                let (Some(age), Some(timestamp)) = (Age::of(alike, part.arrival), alike.first()) else { continue };
                 let day = Some(day_of(*timestamp)).filter(|day| own.contains(day));
-                let rows = row..row + alike.len();
+                // The rows of a chunk are counted by u32.
+                let rows = row..row + alike.len() as u32;
                 row = rows.end;
                 let next = first.sequence + alike.len() as u64;
                 shares.entry(day).or_insert_with(Share::new).push(index, rows, first, age);

@@ -7,24 +7,44 @@
 
 use std::collections::HashMap;
 
+use arrow_array::StringArray;
 use sluice_model::RecordId;
 
+use super::hash::Seeded;
 use super::segment::{ARRANGED_SINCE, FORMAT, SEVERITIES_SINCE, TEMPLATES_SINCE};
-use crate::batch::Records;
+use crate::batch::{Place, Records};
 
 /// How many rows of a row group are arranged by themselves: about a page.
 pub(super) const RUN_ROWS: usize = 8 << 10;
 
-/// Where a row stands: in which of some parts, and in which row of it.
-pub(super) type Place = (usize, usize);
+/// The columns of a part that rows are ordered by.
+struct Columns<'a> {
+    timestamps: &'a [i64],
+    severities: &'a [u8],
+    services: &'a StringArray,
+    messages: &'a StringArray,
+}
+
+impl<'a> Columns<'a> {
+    fn of(parts: &'a [Records]) -> Vec<Columns<'a>> {
+        let columns = |part: &'a Records| Columns {
+            timestamps: part.logs.timestamps(),
+            severities: part.logs.severities(),
+            services: part.logs.services(),
+            messages: part.logs.messages(),
+        };
+        parts.iter().map(columns).collect()
+    }
+}
 
 /// The rows at `places` of `parts`, by service, timestamp, id.
 pub(super) fn sort(parts: &[Records], places: impl IntoIterator<Item = Place>) -> Vec<Place> {
-    let mut by_service: HashMap<&str, Vec<(i64, Place)>> = HashMap::new();
+    let columns = Columns::of(parts);
+    let mut by_service: HashMap<&str, Vec<(i64, Place)>, Seeded> = HashMap::default();
     for (part, row) in places {
-        let Some(records) = parts.get(part) else { continue };
-        let timestamp = records.logs.timestamps().get(row).copied().unwrap_or_default();
-        by_service.entry(records.logs.services().value(row)).or_default().push((timestamp, (part, row)));
+        let Some(columns) = columns.get(part as usize) else { continue };
+        let timestamp = columns.timestamps.get(row as usize).copied().unwrap_or_default();
+        by_service.entry(columns.services.value(row as usize)).or_default().push((timestamp, (part, row)));
     }
     let mut services: Vec<(&str, Vec<(i64, Place)>)> = by_service.into_iter().collect();
     services.sort_unstable_by_key(|(service, _)| *service);
@@ -39,9 +59,9 @@ pub(super) fn sort(parts: &[Records], places: impl IntoIterator<Item = Place>) -
     sorted
 }
 
-/// Every row of the parts, as it stands.
+/// Every row of the parts, as it stands; neither are more than u32 can count.
 pub(super) fn all(parts: &[Records]) -> impl Iterator<Item = Place> {
-    parts.iter().enumerate().flat_map(|(part, records)| (0..records.len()).map(move |row| (part, row)))
+    (0..).zip(parts).flat_map(|(part, records)| (0..records.len() as u32).map(move |row| (part, row)))
 }
 
 /// Arranges sorted rows, which begin with those of a row group, run by run: by their severity, their template, then by the
@@ -52,33 +72,40 @@ pub(super) fn arrange(parts: &[Records], sorted: &mut [Place], templates: &mut [
 
 /// Arranges them as it is done in segments of `format`.
 fn arrange_by(format: u32, parts: &[Records], sorted: &mut [Place], templates: &mut [u32]) {
-    let part = |place: &Place| parts.get(place.0);
-    let length = |place: &Place| part(place).map_or(0, |part| part.logs.messages().value_length(place.1));
-    let service = |place: &Place| part(place).map(|part| part.logs.services().value(place.1));
-    let severity = |place: &Place| {
-        let part = part(place).filter(|_| format >= SEVERITIES_SINCE);
-        part.and_then(|part| part.logs.severities().get(place.1).copied())
+    let columns = Columns::of(parts);
+    let service = |place: &Place| columns.get(place.0 as usize).map(|part| part.services.value(place.1 as usize));
+    let key = |(part, row): Place, template: u32| {
+        let (Some(part), row) = (columns.get(part as usize), row as usize) else { return 0 };
+        let severity = part.severities.get(row).copied().filter(|_| format >= SEVERITIES_SINCE).unwrap_or_default();
+        u128::from(severity) << 64 | u128::from(template) << 32 | part.messages.value_length(row) as u128
     };
-    let mut alike = Vec::new();
-    for (run, templates) in sorted.chunks_mut(RUN_ROWS).zip(templates.chunks_mut(RUN_ROWS)) {
-        let mut templates = templates;
-        for run in run.chunk_by_mut(|place, next| service(place) == service(next)) {
-            let (own, rest) = templates.split_at_mut(run.len().min(templates.len()));
-            templates = rest;
-            alike.clear();
-            let key = |(place, template): (&Place, &u32)| ((severity(place), *template, length(place)), *place);
-            alike.extend(run.iter().zip(&*own).map(key));
-            // It keeps the order of those that are equal.
-            alike.sort_by_key(|(key, _)| *key);
-            for ((place, template), ((_, new_template, _), new_place)) in run.iter_mut().zip(own).zip(&alike) {
-                (*place, *template) = (*new_place, *new_template);
-            }
+    for (mut run, mut templates) in sorted.chunks_mut(RUN_ROWS).zip(templates.chunks_mut(RUN_ROWS)) {
+        while let Some(first) = run.first().map(service) {
+            let one = run.last().map(service) == Some(first);
+            let rows = if one { run.len() } else { run.partition_point(|place| service(place) == first).max(1) };
+            let ((own, others), (own_templates, other_templates)) =
+                (run.split_at_mut(rows), templates.split_at_mut(rows.min(templates.len())));
+            sort_by_key(own, own_templates, key);
+            (run, templates) = (others, other_templates);
         }
     }
 }
 
+/// Sorts places, and their templates with them, by a key below 2^96. Those of one key keep their order.
+fn sort_by_key(places: &mut [Place], templates: &mut [u32], key: impl Fn(Place, u32) -> u128) {
+    let stood: Vec<(Place, u32)> = places.iter().copied().zip(templates.iter().copied()).collect();
+    // With their number behind it all keys are different.
+    let keys = stood.iter().zip(0_u32..).map(|((place, template), n)| key(*place, *template) << 32 | u128::from(n));
+    let mut keys: Vec<u128> = keys.collect();
+    keys.sort_unstable();
+    let moved = keys.iter().filter_map(|key| stood.get(*key as u32 as usize));
+    for ((place, template), moved) in places.iter_mut().zip(templates).zip(moved) {
+        (*place, *template) = *moved;
+    }
+}
+
 fn id(parts: &[Records], place: Place) -> Option<RecordId> {
-    parts.get(place.0).map(|part| part.id(place.1))
+    parts.get(place.0 as usize).map(|part| part.id(place.1 as usize))
 }
 
 /// Whether the row groups of a segment stand as they should.
@@ -103,12 +130,13 @@ impl OrderCheck {
             let stood = places.clone();
             places = places.chunks(RUN_ROWS).flat_map(|run| sort(parts, run.iter().copied())).collect();
             let mut arranged = places.clone();
-            let template = |(_, row): &Place| templates.get(*row).copied().filter(|_| self.format >= TEMPLATES_SINCE);
+            let template =
+                |(_, row): &Place| templates.get(*row as usize).copied().filter(|_| self.format >= TEMPLATES_SINCE);
             let mut templates: Vec<u32> = places.iter().map(|place| template(place).unwrap_or_default()).collect();
             arrange_by(self.format, parts, &mut arranged, &mut templates);
             right = arranged == stood;
         }
-        places.into_iter().fold(right, |right, (_, row)| self.follows(group, row) && right)
+        places.into_iter().fold(right, |right, (_, row)| self.follows(group, row as usize) && right)
     }
 
     /// Whether a record comes after the last one, whose place it takes.

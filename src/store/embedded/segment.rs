@@ -9,7 +9,8 @@
 //! **Layout.** A Parquet file, readable by every Parquet reader: the columns `run` (10 bytes) and `sequence`, which make
 //! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
 //! segment's are whole. Rows are sorted by service, timestamp, id, and each run's then by severity, by the template and by
-//! the length of the message ([`super::order`]). A row group has at most 64k rows; pages are compressed with zstd. Between
+//! the length of the message ([`super::order`]). A row group has at most 64k rows; pages of texts
+//! and attributes are compressed with zstd, but for those of `level` and `service`, of which next to nothing is left. Between
 //! the last row group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of
 //! each row group ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a
 //! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*
@@ -215,12 +216,13 @@ impl SegmentInfo {
 }
 
 impl Age {
-    /// The age of one record.
-    pub(super) fn of(timestamp: i64, arrival: Timestamp) -> Age {
+    /// The age of records that arrived together; `None`, if there are none.
+    pub(super) fn of(timestamps: &[i64], arrival: Timestamp) -> Option<Age> {
         const DAY_NS: i64 = 86_400 * 1_000_000_000;
         let arrival = arrival.as_nanos();
-        let counted = if timestamp > arrival.saturating_add(DAY_NS) { arrival } else { timestamp };
-        Age { arrival_min: arrival, arrival_max: arrival, counted_max: counted }
+        let ahead = arrival.saturating_add(DAY_NS);
+        let counted = timestamps.iter().map(|timestamp| if *timestamp > ahead { arrival } else { *timestamp });
+        Some(Age { arrival_min: arrival, arrival_max: arrival, counted_max: counted.max()? })
     }
 
     /// The age of records of two ages together.

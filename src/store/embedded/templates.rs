@@ -15,6 +15,7 @@
 //! They follow from the messages alone, whatever their order, but for `runs`. How they stand on disk is told in [`codec`].
 
 mod builder;
+mod classes;
 mod codec;
 mod words;
 
@@ -181,7 +182,7 @@ impl Summary for OfTemplate<'_> {
     }
 
     fn may_have_letters(&self, letters: &str) -> bool {
-        self.letters.may_have(Letters::of(letters.as_bytes()))
+        self.letters.may_have(Letters::of_token(letters.as_bytes()))
             || self.places.iter().any(|number| self.all.word(Follows::place(*number)).contains(letters))
     }
 

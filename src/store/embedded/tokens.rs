@@ -18,6 +18,8 @@ const LOOKUP_BYTES: u64 = 3 * 4096;
 
 /// How many tokens are remembered that were seen last.
 const RECENT: usize = 4096;
+/// How many digits a number has at most that is remembered for as long as its row group lasts.
+const NUMBER_DIGITS_MAX: usize = 4;
 
 /// Gathers the distinct tokens of a row group; its memory is used again for the next one.
 pub(super) struct TokenFilterBuilder {
@@ -25,11 +27,13 @@ pub(super) struct TokenFilterBuilder {
     hashes: Vec<u64>,
     /// Some of those, each at the place that its last bits tell: most tokens have just been seen.
     recent: Vec<u64>,
+    /// Which short numbers there are, a bit each: most tokens that are no words are such.
+    numbers: Vec<u64>,
 }
 
 impl Default for TokenFilterBuilder {
     fn default() -> Self {
-        TokenFilterBuilder { hashes: Vec::new(), recent: nothing_recent() }
+        TokenFilterBuilder { hashes: Vec::new(), recent: nothing_recent(), numbers: no_numbers() }
     }
 }
 
@@ -38,7 +42,28 @@ fn nothing_recent() -> Vec<u64> {
     (1..=RECENT as u64).collect()
 }
 
+/// A bit for each number of no more than [`NUMBER_DIGITS_MAX`] digits, zeros in front of it or not.
+fn no_numbers() -> Vec<u64> {
+    vec![0; (2 * 10_usize.pow(NUMBER_DIGITS_MAX as u32)).div_ceil(u64::BITS as usize)]
+}
+
 impl TokenFilterBuilder {
+    /// Adds a token of ASCII digits alone.
+    pub(super) fn add_number(&mut self, digits: &[u8]) {
+        if digits.len() <= NUMBER_DIGITS_MAX {
+            // With a one in front every text of digits is another number.
+            let number = digits.iter().fold(1, |number, digit| 10 * number + usize::from(digit & 0xf));
+            let bit = 1 << (number % u64::BITS as usize);
+            if let Some(seen) = self.numbers.get_mut(number / u64::BITS as usize) {
+                if *seen & bit != 0 {
+                    return;
+                }
+                *seen |= bit;
+            }
+        }
+        self.add(digits);
+    }
+
     /// Adds a folded token.
     pub(super) fn add(&mut self, token: &[u8]) {
         let hash = xxh3_64(token);
@@ -58,6 +83,7 @@ impl TokenFilterBuilder {
         hashes.sort_unstable();
         hashes.dedup();
         self.recent = nothing_recent();
+        self.numbers = no_numbers();
         if hashes.is_empty() {
             return Some(Vec::new());
         }
@@ -196,6 +222,19 @@ mod tests {
         let bytes = filter((0..5000).map(|n| format!("w{n}")));
         let wrong = (0..10_000).filter(|n| finds(&bytes, &format!("x{n}"))).count();
         assert!(wrong < 100, "{wrong} of 10,000");
+    }
+
+    #[test]
+    fn numbers_are_told_apart_by_their_zeros() {
+        let mut builder = TokenFilterBuilder::default();
+        let numbers = ["7", "07", "0007", "9999", "12345", "00000"];
+        numbers.iter().cycle().take(20).for_each(|number| builder.add_number(number.as_bytes()));
+        assert_eq!(builder.hashes.len(), numbers.len());
+        let bytes = builder.finish().unwrap();
+        assert!(numbers.iter().all(|number| finds(&bytes, number)));
+        // Nothing is left of them for the next row group.
+        builder.add_number(b"7");
+        assert!(finds(&builder.finish().unwrap(), "7"));
     }
 
     #[test]

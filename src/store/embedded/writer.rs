@@ -5,7 +5,7 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -17,14 +17,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::counts::Counter;
 use super::extent::Bounds;
-use super::order::{self, Place, RUN_ROWS};
+use super::order::{self, RUN_ROWS};
 use super::reader::TIMESTAMP;
 use super::recovery::{Folders, UNFINISHED};
 use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::templates::{Found, TemplateBuilder};
 use super::timestamps;
-use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Records};
+use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Place, Records};
 use crate::files::{FileWriter, Files};
 
 /// How many rows, and about how many bytes of memory, a row group has at most.
@@ -102,10 +102,11 @@ fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) ->
     let size: usize = parts.iter().map(Records::size_bytes).sum();
     let row_bytes = size / parts.iter().map(Records::len).sum::<usize>().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
+    let messages: Vec<&StringArray> = parts.iter().map(|part| part.logs.messages()).collect();
     let mut builder = TemplateBuilder::default();
     let mut groups = Vec::new();
     for rows in rows.chunks_mut(group_rows) {
-        let Found { templates, mut of_rows, filter } = builder.find(messages(parts, rows));
+        let Found { templates, mut of_rows, filter } = builder.find(texts(&messages, rows));
         order::arrange(parts, rows, &mut of_rows);
         let mut description = Description::default();
         // Few enough at a time to stay in the processor's cache while they are gathered and encoded.
@@ -160,9 +161,9 @@ fn finish(mut writer: ArrowWriter<Sealing<FileWriter>>, footer: Footer) -> Resul
     Ok(SegmentInfo { bytes, ..footer.segment })
 }
 
-/// The messages of these rows, in order.
-fn messages<'a>(parts: &'a [Records], rows: &'a [Place]) -> impl Iterator<Item = &'a str> {
-    rows.iter().filter_map(|(part, row)| parts.get(*part).map(|part| part.logs.messages().value(*row)))
+/// The texts of these rows, in order.
+fn texts<'a>(parts: &[&'a StringArray], rows: &[Place]) -> impl Iterator<Item = &'a str> {
+    rows.iter().filter_map(|(part, row)| parts.get(*part as usize).map(|part| part.value(*row as usize)))
 }
 
 /// What the footer says of a row group, whose rows come run by run.
@@ -179,9 +180,10 @@ impl Description {
     fn add(&mut self, part: &Records) {
         self.rows += part.len();
         self.bounds.add(&part.logs);
-        let bounds = self.sequences.unwrap_or((u64::MAX, 0));
-        let sequences = (0..part.len()).map(|row| part.id(row).sequence);
-        self.sequences = Some(sequences.fold(bounds, |(min, max), next| (next.min(min), next.max(max))));
+        self.sequences = match (self.sequences, part.sequences()) {
+            (Some((min, max)), Some((least, greatest))) => Some((min.min(least), max.max(greatest))),
+            (before, own) => before.or(own),
+        };
         self.counts.add(&part.logs);
     }
 
@@ -219,6 +221,10 @@ fn properties(parts: &[Records]) -> Result<WriterProperties, ParquetError> {
     }
     for name in ["run", "severity", "level", "service"] {
         properties = properties.set_column_dictionary_enabled(path(name), true);
+    }
+    for name in ["run", "sequence", "timestamp", "severity", "level", "service"] {
+        // As they are encoded they have next to nothing left to compress.
+        properties = properties.set_column_compression(path(name), Compression::UNCOMPRESSED);
     }
     let attributes = parts.iter().map(|part| part.logs.attributes().collect::<Vec<_>>()).collect::<Vec<_>>();
     for (index, (name, column)) in attributes.first().into_iter().flatten().enumerate() {

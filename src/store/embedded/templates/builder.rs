@@ -1,12 +1,11 @@
 //! Finds the templates of messages, and their tokens on the way.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
-use super::words::{BREAK, Letters, PART_LETTERS_MIN, SPACE, Splitter, UNKNOWN};
+use super::words::{BREAK, Letters, Other, PART_LETTERS_MIN, SPACE, Splitter, UNKNOWN};
 use super::{Follows, Templates};
+use crate::batch::each_near;
+use crate::store::embedded::hash::Seeded;
 use crate::store::embedded::tokens::TokenFilterBuilder;
 
 /// How many words the vocabulary has at most, and how many templates there are.
@@ -16,9 +15,6 @@ const TEMPLATES_MAX: usize = 2048;
 const RARE: u32 = 4;
 /// Short ones are left out that are in so many times as many: what looks like a word there may be a part of an id.
 const SHORT_RARE: u32 = 16;
-/// How many messages are brought near together.
-const AT_ONCE: usize = 32;
-const CACHE_LINE: usize = 64;
 
 /// What was found in the messages of a row group.
 pub(in crate::store::embedded) struct Found {
@@ -52,19 +48,11 @@ struct Kind {
 
 impl TemplateBuilder {
     /// What is found in these messages, which are in any order.
-    pub(in crate::store::embedded) fn find<'a>(&mut self, mut messages: impl Iterator<Item = &'a str>) -> Found {
+    pub(in crate::store::embedded) fn find<'a>(&mut self, messages: impl Iterator<Item = &'a str>) -> Found {
         self.rows.clear();
         self.kinds.clear();
         self.known.clear();
-        let mut some = Vec::with_capacity(AT_ONCE);
-        loop {
-            some.extend(messages.by_ref().take(AT_ONCE));
-            if some.is_empty() {
-                break;
-            }
-            touch(&some);
-            some.drain(..).for_each(|message| self.add(message));
-        }
+        each_near(messages, |message| self.add(message));
         let mut texts = vec![[].as_slice(); self.known.len()];
         for (text, kind) in &self.kinds {
             if let Some(place) = texts.get_mut(*kind as usize) {
@@ -80,7 +68,10 @@ impl TemplateBuilder {
     }
 
     fn add(&mut self, message: &str) {
-        let split = self.splitter.split(message, |token| self.filter.add(token));
+        let split = self.splitter.split(message, |token| match token {
+            Other::Number(digits) => self.filter.add_number(digits),
+            Other::Mixed(token) => self.filter.add(token),
+        });
         let kind = match self.kinds.get(split.words) {
             Some(kind) => *kind,
             None => {
@@ -97,14 +88,6 @@ impl TemplateBuilder {
         }
         self.rows.push(kind);
     }
-}
-
-/// Reads a little of each of some messages. They lie scattered in memory, and a processor can wait for many at the same
-/// time, but not while it takes one apart.
-fn touch(messages: &[&str]) {
-    let far = |message: &&str| message.as_bytes().get(CACHE_LINE).copied().unwrap_or_default();
-    let near = |message: &&str| message.as_bytes().first().copied().unwrap_or_default();
-    std::hint::black_box(messages.iter().fold(0, |all, message| all ^ near(message) ^ far(message)));
 }
 
 /// The words of all kinds.
@@ -248,41 +231,4 @@ fn in_order(
         templates.letters.push(letters);
     }
     (templates, of_kinds.iter().map(|template| places.get(*template as usize).copied().unwrap_or_default()).collect())
-}
-
-/// Makes hashers for texts, by XXH3 with a seed that no sender knows: nobody can make many texts of one hash.
-struct Seeded(u64);
-
-impl Default for Seeded {
-    fn default() -> Self {
-        Seeded(rand::random())
-    }
-}
-
-impl BuildHasher for Seeded {
-    type Hasher = Xxh3;
-
-    fn build_hasher(&self) -> Xxh3 {
-        Xxh3 { seed: self.0, hash: 0 }
-    }
-}
-
-struct Xxh3 {
-    seed: u64,
-    hash: u64,
-}
-
-impl Hasher for Xxh3 {
-    fn finish(&self) -> u64 {
-        self.hash
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.hash ^= xxh3_64_with_seed(bytes, self.seed);
-    }
-
-    /// How many bytes follow.
-    fn write_usize(&mut self, length: usize) {
-        self.hash ^= length as u64;
-    }
 }

@@ -1,5 +1,6 @@
 //! Takes a message apart: into its words, and its other tokens.
 
+use super::classes::{BLOCK, Classes};
 use crate::query::token::for_each_token;
 
 /// Longer tokens are no words.
@@ -18,26 +19,14 @@ pub(super) const UNKNOWN: u8 = b'?';
 
 const ESCAPE: u8 = 0x1b;
 
-/// How many bytes have their classes in one number.
-const BLOCK: usize = 64;
 /// Shorter words are copied as if they were so long, in one move.
 const MOVE: usize = 16;
 
 /// Takes messages apart; its memory is used again for the next one.
 #[derive(Default)]
 pub(super) struct Splitter {
-    /// A message of ASCII, folded, with zeros behind it.
-    folded: Vec<u8>,
-    /// Which bytes of it are of a token, and which are digits: a bit each.
-    runs: Vec<u64>,
-    digits: Vec<u64>,
-    /// The words so far, and how long they are; what stands behind them means nothing.
-    words: Vec<u8>,
-    length: usize,
-    /// Where the last word ends in the folded message, if it is a token of it.
-    last: Option<usize>,
-    /// The letters of what is in no word.
-    letters: Letters,
+    classes: Classes,
+    words: Words,
     scratch: String,
 }
 
@@ -49,153 +38,162 @@ pub(super) struct Split<'a> {
     pub(super) letters: Letters,
 }
 
+/// A token that is no word.
+pub(super) enum Other<'a> {
+    /// Of ASCII digits alone.
+    Number(&'a [u8]),
+    /// Any other one.
+    Mixed(&'a [u8]),
+}
+
 impl Splitter {
     /// Calls `other` with each token that is no word.
-    pub(super) fn split(&mut self, message: &str, mut other: impl FnMut(&[u8])) -> Split<'_> {
-        (self.length, self.last, self.letters) = (0, None, Letters::NONE);
-        let escapes = memchr::memchr(ESCAPE, message.as_bytes()).is_some();
-        if message.is_ascii() && !escapes {
-            self.split_ascii(message.as_bytes(), &mut other);
+    pub(super) fn split(&mut self, message: &str, mut other: impl FnMut(Other<'_>)) -> Split<'_> {
+        let Splitter { classes, words, scratch } = self;
+        words.clear(message.len());
+        if classes.read(message.as_bytes()) {
+            split_ascii(classes, words, &mut other);
         } else {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            for_each_token(message, &mut scratch, |token| {
-                self.take(token.as_bytes(), UNKNOWN, &mut other);
+            for_each_token(message, scratch, |token| {
+                words.take(token.as_bytes(), UNKNOWN, &mut other);
             });
-            self.scratch = scratch;
+            if memchr::memchr(ESCAPE, message.as_bytes()).is_some() {
+                // What an escape sequence has is in no token, but a part of a text may begin in one.
+                words.letters = Letters::ANY;
+            }
         }
-        if escapes {
-            // What an escape sequence has is in no token, but a part of a text may begin in one.
-            self.letters = Letters::ANY;
-        }
-        Split { words: self.words.get(..self.length).unwrap_or_default(), letters: self.letters }
+        Split { words: words.text.get(..words.length).unwrap_or_default(), letters: words.letters }
     }
+}
 
-    /// Takes a message apart whose tokens are ASCII without escapes: by the edges between bytes that are of a token and
-    /// those that are not, many at a time.
-    fn split_ascii(&mut self, message: &[u8], other: &mut impl FnMut(&[u8])) {
-        self.classify(message);
-        let (mut start, mut last) = (None, 0);
-        for block in 0..self.runs.len() {
-            let runs = self.runs.get(block).copied().unwrap_or_default();
-            let mut edges = runs ^ (runs << 1 | last);
-            last = runs >> (BLOCK - 1);
-            while edges != 0 {
-                let place = block * BLOCK + edges.trailing_zeros() as usize;
-                edges &= edges - 1;
-                match start.take() {
-                    None => start = Some(place),
-                    Some(start) => self.close(start, place, other),
+/// Takes a message apart whose tokens are ASCII without escapes: by the edges between bytes that are of a token and
+/// those that are not, many at a time.
+fn split_ascii(classes: &Classes, words: &mut Words, other: &mut impl FnMut(Other<'_>)) {
+    // Where a token began that goes on in the next block.
+    let (mut open, mut last) = (None, 0);
+    for (block, (runs, digits)) in classes.blocks().enumerate() {
+        let before = runs << 1 | last;
+        let (mut starts, mut ends) = (runs & !before, !runs & before);
+        last = runs >> (BLOCK - 1);
+        if let Some(start) = open.filter(|_| ends != 0) {
+            let end = block * BLOCK + ends.trailing_zeros() as usize;
+            ends &= ends - 1;
+            open = None;
+            words.take_any(classes.folded(), start, end, other);
+        }
+        while ends != 0 {
+            let (start, end) = (starts.trailing_zeros() as usize, ends.trailing_zeros() as usize);
+            starts &= starts - 1;
+            ends &= ends - 1;
+            let length = end - start;
+            let all = u64::MAX >> (BLOCK - length);
+            let digits = digits >> start & all;
+            let start = block * BLOCK + start;
+            match classes.folded().get(start..).and_then(<[u8]>::first_chunk::<MOVE>).filter(|_| length < MOVE) {
+                Some(token) if digits == 0 => words.put_short(classes.folded(), start, *token, length),
+                Some(token) if digits == all => {
+                    // A number has no letters.
+                    other(Other::Number(token.get(..length).unwrap_or_default()));
                 }
+                _ if digits == 0 => words.take_any(classes.folded(), start, start + length, other),
+                _ => words.take_mixed(classes.folded().get(start..start + length).unwrap_or_default(), other),
             }
+        }
+        if starts != 0 {
+            open = Some(block * BLOCK + starts.trailing_zeros() as usize);
+        }
+    }
+}
+
+/// The words of a message.
+#[derive(Default)]
+struct Words {
+    /// Those so far, and how long they are; what stands behind them means nothing.
+    text: Vec<u8>,
+    length: usize,
+    /// Where the last word ends in the folded message, if it is a token of it.
+    last: Option<usize>,
+    /// The letters of what is in no word.
+    letters: Letters,
+}
+
+impl Words {
+    /// Begins with a message that is so long.
+    fn clear(&mut self, bytes: usize) {
+        (self.length, self.last, self.letters) = (0, None, Letters::NONE);
+        // A byte before each word stands for one between it and the last, at least; a move may go beyond the last one.
+        let room = 2 * bytes + 2 * MOVE;
+        if self.text.len() < room {
+            self.text.resize(room, 0);
         }
     }
 
-    fn classify(&mut self, message: &[u8]) {
-        let Splitter { folded, runs, digits, .. } = self;
-        folded.clear();
-        folded.extend_from_slice(message);
-        folded.make_ascii_lowercase();
-        // At least one byte behind the message ends its last token.
-        folded.resize((message.len() / BLOCK + 1) * BLOCK + MOVE, 0);
-        runs.clear();
-        digits.clear();
-        for block in folded.as_chunks::<BLOCK>().0 {
-            let (mut digit, mut run) = ([0; BLOCK], [0; BLOCK]);
-            // Plain loops, as they become instructions for many bytes at once.
-            for (class, byte) in digit.iter_mut().zip(block) {
-                *class = u8::from(byte.is_ascii_digit());
-            }
-            for ((class, byte), digit) in run.iter_mut().zip(block).zip(&digit) {
-                *class = u8::from(byte.is_ascii_lowercase()) | u8::from(*byte == b'_') | *digit;
-            }
-            digits.push(bits(&digit));
-            runs.push(bits(&run));
+    /// What stands before the token that begins at `start`.
+    fn before(&self, folded: &[u8], start: usize) -> u8 {
+        let spaced = self.last.is_some_and(|last| last + 1 == start && folded.get(last) == Some(&SPACE));
+        if spaced { SPACE } else { BREAK }
+    }
+
+    /// Puts a word down, with what follows it up to the length of a move.
+    fn put_short(&mut self, folded: &[u8], start: usize, word: [u8; MOVE], length: usize) {
+        let before = self.before(folded, start);
+        if let Some((first, room)) = self.text.get_mut(self.length..).and_then(<[u8]>::split_first_mut)
+            && let Some(room) = room.first_chunk_mut::<MOVE>()
+        {
+            *first = before;
+            *room = word;
+            self.length += 1 + length;
         }
+        self.last = Some(start + length);
     }
 
     /// Takes the token from `start` to `end` of the folded message.
-    fn close(&mut self, start: usize, end: usize, other: &mut impl FnMut(&[u8])) {
-        let (block, length) = (start / BLOCK, end - start);
-        let digits = self
-            .digits
-            .get(block)
-            .map_or(0, |digits| digits >> (start % BLOCK) & u64::MAX >> (BLOCK - length.min(BLOCK)));
-        let within = (end - 1) / BLOCK == block;
-        let short = self.folded.get(start..).and_then(<[u8]>::first_chunk::<MOVE>).filter(|_| within && length < MOVE);
-        let before = if self.last.take().is_some_and(|last| last + 1 == start && self.folded.get(last) == Some(&SPACE))
-        {
-            SPACE
-        } else {
-            BREAK
-        };
-        match short {
-            Some(token) if digits == 0 => {
-                let token = *token;
-                self.put(&[before]);
-                let end = self.length + length;
-                if self.words.len() < self.length + MOVE {
-                    self.words.resize(self.length + 4 * BLOCK, 0);
-                }
-                if let Some(room) = self.words.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<MOVE>) {
-                    *room = token;
-                }
-                self.length = end;
-                self.last = Some(start + length);
-            }
-            // A number has no letters.
-            Some(token) if digits.count_ones() as usize == length => other(token.get(..length).unwrap_or_default()),
-            _ => {
-                let folded = std::mem::take(&mut self.folded);
-                if self.take(folded.get(start..end).unwrap_or_default(), before, other) {
-                    self.last = Some(end);
-                }
-                self.folded = folded;
-            }
-        }
+    fn take_any(&mut self, folded: &[u8], start: usize, end: usize, other: &mut impl FnMut(Other<'_>)) {
+        let before = self.before(folded, start);
+        let is_word = self.take(folded.get(start..end).unwrap_or_default(), before, other);
+        self.last = is_word.then_some(end);
     }
 
     /// Takes any token; gives whether it is a word.
-    fn take(&mut self, token: &[u8], before: u8, other: &mut impl FnMut(&[u8])) -> bool {
+    fn take(&mut self, token: &[u8], before: u8, other: &mut impl FnMut(Other<'_>)) -> bool {
         if token.len() <= WORD_BYTES_MAX && !token.iter().any(u8::is_ascii_digit) {
             self.put(&[before]);
             self.put(token);
             return true;
         }
-        other(token);
+        self.take_mixed(token, other);
+        false
+    }
+
+    /// Takes a token that is no word.
+    fn take_mixed(&mut self, token: &[u8], other: &mut impl FnMut(Other<'_>)) {
+        other(Other::Mixed(token));
+        let letters = Letters::of_token(token);
+        if (letters.count() as usize) < PART_LETTERS_MIN {
+            self.letters = self.letters.and(letters);
+            return;
+        }
         for part in letters_of(token) {
             if (PART_LETTERS_MIN..=WORD_BYTES_MAX).contains(&part.len()) {
                 self.put(&[BREAK]);
                 self.put(part);
                 self.put(&[PART]);
             } else {
-                self.letters = self.letters.and(Letters::of(part));
+                self.letters = self.letters.and(Letters::of_token(part));
             }
         }
-        false
     }
 
     fn put(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
-        if self.words.len() < end {
-            self.words.resize(end + 4 * BLOCK, 0);
+        if self.text.len() < end {
+            self.text.resize(2 * end, 0);
         }
-        if let Some(room) = self.words.get_mut(self.length..end) {
+        if let Some(room) = self.text.get_mut(self.length..end) {
             room.copy_from_slice(bytes);
         }
         self.length = end;
     }
-}
-
-/// The bits that stand in bytes of 0 and 1, the first byte's last.
-fn bits(bytes: &[u8; BLOCK]) -> u64 {
-    /// Moves the bit of each of eight bytes to a place of its own in the last byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut bits = 0;
-    for eight in bytes.as_chunks::<8>().0 {
-        let gathered = u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56;
-        bits = bits >> 8 | gathered << 56;
-    }
-    bits
 }
 
 /// What is known of the ASCII letters that stand side by side in some tokens: how many do at most, and which of the
@@ -211,16 +209,17 @@ impl Letters {
     const COUNT_MAX: u32 = 63;
     const COUNT_BITS: u32 = 6;
 
-    /// Those of some that stand side by side, in lower case.
-    pub(super) fn of(run: &[u8]) -> Letters {
-        let alphabet = run.iter().fold(0_u32, |all, letter| all | 1 << (letter.wrapping_sub(b'a') % 26));
-        let count = u32::try_from(run.len()).unwrap_or(u32::MAX).min(Self::COUNT_MAX);
-        Letters(alphabet << Self::COUNT_BITS | count)
-    }
-
     /// Those of a token, folded.
     pub(super) fn of_token(token: &[u8]) -> Letters {
-        letters_of(token).map(Letters::of).fold(Letters::NONE, Letters::and)
+        let (mut alphabet, mut count, mut most) = (0_u32, 0_u32, 0);
+        // Without a branch for each byte: what an id is made of cannot be foreseen.
+        for byte in token {
+            let is_letter = u32::from(byte.is_ascii_lowercase());
+            alphabet |= is_letter << (byte.wrapping_sub(b'a') & 31);
+            count = (count + 1) * is_letter;
+            most = count.max(most);
+        }
+        Letters(alphabet << Self::COUNT_BITS | most.min(Self::COUNT_MAX))
     }
 
     /// Those of either.
@@ -256,8 +255,10 @@ mod tests {
 
     fn split(message: &str) -> (String, Letters, Vec<String>) {
         let (mut splitter, mut others) = (Splitter::default(), Vec::new());
-        let Split { words, letters } =
-            splitter.split(message, |token| others.push(String::from_utf8(token.to_vec()).unwrap()));
+        let Split { words, letters } = splitter.split(message, |other| {
+            let (Other::Number(token) | Other::Mixed(token)) = other;
+            others.push(String::from_utf8(token.to_vec()).unwrap());
+        });
         (String::from_utf8(words.to_vec()).unwrap(), letters, others)
     }
 
@@ -275,12 +276,12 @@ mod tests {
             assert_eq!(split(message), (words.replace('|', "\n"), letters, others), "{message}");
         }
         let long = "a".repeat(WORD_BYTES_MAX + 1);
-        assert_eq!(split(&long), (String::new(), Letters::of(long.as_bytes()), vec![long]));
+        assert_eq!(split(&long), (String::new(), Letters::of_token(long.as_bytes()), vec![long]));
     }
 
     #[test]
     fn letters_are_known_by_their_number_and_the_alphabet() {
-        let letters = Letters::of(b"feed").and(Letters::of(b"xa"));
+        let letters = Letters::of_token(b"feed").and(Letters::of_token(b"xa"));
         for (token, expected) in
             [("feed", true), ("axed", true), ("9xe_adde", true), ("feeds", false), ("eaten", false)]
         {
@@ -288,8 +289,11 @@ mod tests {
         }
         for count in [62, 63, 64, 1000] {
             let long = vec![b'z'; count];
-            assert!(Letters::of(&long).may_have(Letters::of(&long)) && Letters::ANY.may_have(Letters::of(&long)));
-            assert!(!letters.may_have(Letters::of(&long)) && Letters::of(&long).may_have(Letters::NONE));
+            assert!(
+                Letters::of_token(&long).may_have(Letters::of_token(&long))
+                    && Letters::ANY.may_have(Letters::of_token(&long))
+            );
+            assert!(!letters.may_have(Letters::of_token(&long)) && Letters::of_token(&long).may_have(Letters::NONE));
         }
     }
 
