@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod files;
+pub mod priority;
 pub mod telemetry;
 
 pub mod batch;

@@ -23,6 +23,7 @@ use self::metrics::Metrics;
 use self::queue::{Patience, Queue};
 use crate::batch::{LogBatch, Records};
 use crate::config::TailSettings;
+use crate::priority::{Background, give_way};
 use crate::query::Filter;
 use crate::spool::{News, Spool, Subscription};
 
@@ -234,6 +235,7 @@ impl Drop for Tail {
 impl Shared {
     /// The thread: follows while tails are open, until the end.
     fn run(&self) {
+        give_way(Background::Tails);
         while let Some(subscription) = self.subscription() {
             while let Some(news) = subscription.next() {
                 self.deliver(news, &subscription);

@@ -43,7 +43,7 @@ pub const KEYS: &[Key] = &[
     key("spool.durability", "fsync", "fsync or os", "what a 202 survives: a crash of the machine, or of the process"),
     key("spool.bytes_max", "10GiB", SIZE, "how large the spool may grow; past it nothing is accepted"),
     key("spool.segment_bytes", "64MiB", SIZE, "the size of a spool segment"),
-    key("spool.memory_bytes", "24MiB", SIZE, "batches kept in memory on their way to the store"),
+    key("spool.memory_bytes", "16MiB", SIZE, "batches kept in memory on their way to the store"),
     key(
         "spool.free_disk_floor",
         "auto",

@@ -10,6 +10,7 @@ use super::code::{Token, tokens};
 const LAYERS: &[(&str, u8)] = &[
     ("config", 0),
     ("files", 0),
+    ("priority", 0),
     ("telemetry", 0),
     // `model` is a crate of its own, which all of these may use.
     ("batch", 1),

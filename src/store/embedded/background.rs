@@ -12,6 +12,7 @@ use super::search::search;
 use super::segment::Segment;
 use super::{compaction, retention};
 use crate::batch::Records;
+use crate::priority::{Background, give_way};
 use crate::query::{Filter, Order, Query};
 use crate::store::Sink;
 
@@ -35,6 +36,8 @@ pub(super) fn start(engine: Arc<Engine>) -> io::Result<JoinHandle<()>> {
         // Only a convenience for the first query: what goes wrong with it does so again there.
         let _ = catch_unwind(AssertUnwindSafe(|| warm(&engine)));
         drop(warming);
+        // Not before: helpers of queries may have begun meanwhile, and would do so too.
+        give_way(Background::Store);
         run(&engine);
     })?;
     // It ends with an error either way: nothing is ever sent.
