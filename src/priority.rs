@@ -3,8 +3,8 @@
 /// Work that nobody waits for.
 #[derive(Debug, Clone, Copy)]
 pub enum Background {
-    /// Making segments of what was accepted. What waits for it is safe in the spool, and takes room there: where there is
-    /// always more to do, it still has a tenth of a processor.
+    /// Making segments of what was accepted. What waits for it is safe in the spool, and takes room there: where there
+    /// is always more to do, it still has a tenth of a processor.
     Store,
     /// Picking what live tails follow. Who follows more than the machine can give is told what was passed over.
     Tails,

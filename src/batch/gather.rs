@@ -55,8 +55,8 @@ fn texts(parts: &[&dyn Array], places: &[(usize, usize)]) -> Option<ArrayRef> {
     Some(Arc::new(column.finish()))
 }
 
-/// Calls `each` with every text, in order. They lie scattered in memory: a processor can wait for many at the same time, but
-/// not while it works on one, so that a little of the next ones is read first.
+/// Calls `each` with every text, in order. They lie scattered in memory: a processor can wait for many at the same time,
+/// but not while it works on one, so that a little of the next ones is read first.
 pub(crate) fn each_near<'a>(mut texts: impl Iterator<Item = &'a str>, mut each: impl FnMut(&'a str)) {
     let mut some = Vec::with_capacity(AT_ONCE);
     loop {
