@@ -10,12 +10,11 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
 use super::File;
-use super::disk::DiskFile;
 
 /// What every disk is content with.
 const PAGE: usize = 4096;
@@ -24,10 +23,20 @@ const BYTES_MIN: usize = 128 << 10;
 /// How much is handed to the disk at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// The file at `path`, which is open as `cached`, in both ways; in that one alone, if it cannot be opened in the other.
+pub(super) fn beside(cached: Arc<dyn File>, path: &Path) -> Arc<dyn File> {
+    match open(path) {
+        Some(direct) => {
+            Arc::new(DirectFile { cached, direct, refused: AtomicBool::new(false), buffer: Mutex::default() })
+        }
+        None => cached,
+    }
+}
+
 /// A file that is open in both ways.
 #[derive(Debug)]
-pub(super) struct DirectFile {
-    cached: DiskFile,
+struct DirectFile {
+    cached: Arc<dyn File>,
     direct: std::fs::File,
     /// Whether the file system has refused a direct write.
     refused: AtomicBool,
@@ -35,16 +44,6 @@ pub(super) struct DirectFile {
 }
 
 impl DirectFile {
-    /// The file at `path`, which is open as `cached`; gives that back, if it cannot be opened so.
-    pub(super) fn new(cached: DiskFile, path: &Path) -> Result<DirectFile, DiskFile> {
-        match open(path) {
-            Some(direct) => {
-                Ok(DirectFile { cached, direct, refused: AtomicBool::new(false), buffer: Mutex::default() })
-            }
-            None => Err(cached),
-        }
-    }
-
     /// Writes whole pages, by the buffer.
     fn write_direct(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);

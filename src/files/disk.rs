@@ -9,8 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::direct::DirectFile;
-use super::{Access, Entry, File, Files, Room};
+use super::{Access, Entry, File, Files, Room, direct};
 
 /// How many buffers one system call takes (Linux: `IOV_MAX`).
 const MAX_SLICES: usize = 1024;
@@ -28,14 +27,13 @@ impl Files for Disk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(DiskFile::create(path)?))
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
     }
 
     fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(match DirectFile::new(DiskFile::create(path)?, path) {
-            Ok(direct) => Arc::new(direct),
-            Err(cached) => Arc::new(cached),
-        })
+        Ok(direct::beside(self.create(path)?, path))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
@@ -90,16 +88,8 @@ impl Files for Disk {
     }
 }
 
-/// A file that is written and read by the page cache.
 #[derive(Debug)]
-pub(super) struct DiskFile(std::fs::File);
-
-impl DiskFile {
-    fn create(path: &Path) -> io::Result<DiskFile> {
-        let mut options = OpenOptions::new();
-        Ok(DiskFile(options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?))
-    }
-}
+struct DiskFile(std::fs::File);
 
 impl File for DiskFile {
     fn size(&self) -> io::Result<u64> {

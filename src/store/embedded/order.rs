@@ -81,6 +81,7 @@ fn arrange_by(format: u32, parts: &[Records], sorted: &mut [Place], templates: &
     };
     for (mut run, mut templates) in sorted.chunks_mut(RUN_ROWS).zip(templates.chunks_mut(RUN_ROWS)) {
         while let Some(first) = run.first().map(service) {
+            // They stand by service, so that the end of one's is found by halves.
             let one = run.last().map(service) == Some(first);
             let rows = if one { run.len() } else { run.partition_point(|place| service(place) == first).max(1) };
             let ((own, others), (own_templates, other_templates)) =
