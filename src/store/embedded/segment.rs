@@ -10,7 +10,7 @@
 //! the record's id, then those of [`crate::batch`], `timestamp` in the coarsest of ms, µs and ns in which all of the
 //! segment's are whole. Rows are sorted by service, timestamp, id, and each run's then by severity, by the template and by
 //! the length of the message ([`super::order`]). A row group has at most 64k rows; pages of texts
-//! and attributes are compressed with zstd, but for those of `level` and `service`, of which next to nothing is left. Between
+//! and attributes are compressed with zstd, those of ids, times and severities are small as they are encoded. Between
 //! the last row group and Parquet's own footer stand *regions* of bytes that other readers pass by: the token filter of
 //! each row group ([`super::tokens`]) and its templates ([`super::templates`]), then the block set: the JSON of a
 //! [`BlockSet`] of exactly the records within. Each region has a CRC32C, and every byte of the file one more: the *seal*

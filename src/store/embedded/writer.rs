@@ -222,8 +222,8 @@ fn properties(parts: &[Records]) -> Result<WriterProperties, ParquetError> {
     for name in ["run", "severity", "level", "service"] {
         properties = properties.set_column_dictionary_enabled(path(name), true);
     }
-    for name in ["run", "sequence", "timestamp", "severity", "level", "service"] {
-        // As they are encoded they have next to nothing left to compress.
+    for name in ["run", "sequence", "timestamp", "severity"] {
+        // As they are encoded there is next to nothing left to compress.
         properties = properties.set_column_compression(path(name), Compression::UNCOMPRESSED);
     }
     let attributes = parts.iter().map(|part| part.logs.attributes().collect::<Vec<_>>()).collect::<Vec<_>>();
