@@ -3,10 +3,12 @@
 //! One thread takes the blocks that the spool hands over ([`Spool::subscribe`]), evaluates each open tail's filter on
 //! their columns, and puts the matches into that tail's queue. Nothing here can hold up a writer: all hand-overs are
 //! bounded, and what finds no room is counted where it would have stood ([`Gap`]). The thread sleeps while no tail is
-//! open, and then the spool hands nothing over.
+//! open, and then the spool hands nothing over. Another one writes what they send ([`Tail::aside`]). Both give way to
+//! requests.
 
 mod metrics;
 mod queue;
+mod scribe;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use sluice_model::RecordId;
 
 use self::metrics::Metrics;
 use self::queue::{Patience, Queue};
+use self::scribe::Scribe;
 use crate::batch::{LogBatch, Records};
 use crate::config::TailSettings;
 use crate::priority::{Background, give_way};
@@ -48,6 +51,7 @@ struct Shared {
     /// Wakes the thread when there is something to follow.
     wake: Condvar,
     metrics: Metrics,
+    scribe: Scribe,
     /// Bytes of earlier records that wait for readers.
     history_bytes: AtomicUsize,
 }
@@ -99,10 +103,10 @@ pub enum TailError {
 }
 
 impl Tails {
-    /// Starts the thread and registers the metrics.
+    /// Starts the threads and registers the metrics.
     ///
     /// # Errors
-    /// If the thread cannot be started.
+    /// If a thread cannot be started.
     pub fn start(spool: Arc<Spool>, settings: &TailSettings, registry: &mut Registry) -> std::io::Result<Tails> {
         let shared = Arc::new(Shared {
             spool,
@@ -110,6 +114,7 @@ impl Tails {
             state: Mutex::default(),
             wake: Condvar::new(),
             metrics: Metrics::register(registry),
+            scribe: Scribe::start()?,
             history_bytes: AtomicUsize::new(0),
         });
         Metrics::register_state(registry, Arc::downgrade(&shared));
@@ -192,6 +197,11 @@ impl Tail {
             }
         };
         tokio::time::timeout(wait, next).await.ok()
+    }
+
+    /// Does what takes a while, such as writing many records as JSON, where no request waits for it; nothing, if it panicked.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.shared.scribe.run(work).await
     }
 
     /// Notes that matches were handed to the reader's connection.

@@ -10,8 +10,10 @@ use super::form::Form;
 use crate::batch::{Records, RowWriter};
 use crate::tail::{Event, Tail};
 
-/// What is handed to the connection at a time. It is little enough to be written where other connections wait for it.
+/// What is handed to the connection at a time.
 const CHUNK_BYTES: usize = 64 << 10;
+/// So few records are written at once, where other connections wait for it.
+const FEW_ROWS: usize = 32;
 
 /// What is still to be sent. The connection asks for it when it has room, and drops it when the client is gone.
 pub(super) struct Feed {
@@ -43,8 +45,8 @@ impl Feed {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut out = Vec::new();
         while out.len() < CHUNK_BYTES && !self.ended {
-            if self.current.is_some() {
-                self.write_current(&mut out);
+            if let Some(current) = self.current.take() {
+                out = self.write(current, out).await;
             } else if let Some(records) = self.history.pop() {
                 self.begin_history(records);
             } else if let Some(event) = self.tail.try_next() {
@@ -75,18 +77,32 @@ impl Feed {
         self.current = records.reversed().ok().map(|records| (records, 0));
     }
 
-    /// Writes of what is begun as much as fits.
-    fn write_current(&mut self, out: &mut Vec<u8>) {
-        let Some((records, first)) = self.current.take() else { return };
-        let writer = RowWriter::new(&records);
-        let mut row = first;
-        while row < records.len() && out.len() < CHUNK_BYTES {
-            self.form.write(&records, &writer, row, out);
-            row += 1;
-        }
+    /// Writes of what is begun as much as fits behind `out`.
+    async fn write(&mut self, current: (Records, usize), out: Vec<u8>) -> Vec<u8> {
+        let ((records, first), form) = (current, self.form);
+        let few = records.len() - first <= FEW_ROWS;
+        let written = if few {
+            Some(write(form, records, first, out))
+        } else {
+            self.tail.aside(move || write(form, records, first, out)).await
+        };
+        let Some((records, row, out)) = written else {
+            self.ended = true;
+            return Vec::new();
+        };
         self.tail.sent((row - first) as u64);
-        if row < records.len() {
-            self.current = Some((records, row));
-        }
+        self.current = (row < records.len()).then_some((records, row));
+        out
     }
+}
+
+/// Writes records from the row `first` on until a chunk is full; gives what comes next, and the chunk.
+fn write(form: Form, records: Records, first: usize, mut out: Vec<u8>) -> (Records, usize, Vec<u8>) {
+    let writer = RowWriter::new(&records);
+    let mut row = first;
+    while row < records.len() && out.len() < CHUNK_BYTES {
+        form.write(&records, &writer, row, &mut out);
+        row += 1;
+    }
+    (records, row, out)
 }
