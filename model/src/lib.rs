@@ -10,4 +10,4 @@ mod timestamp;
 pub use id::{ParseIdError, RecordId, RunId};
 pub use record::{AttributeValue, LogRecord};
 pub use severity::{ParseSeverityError, Severity};
-pub use timestamp::{Timestamp, TimestampError};
+pub use timestamp::{Timestamp, TimestampError, TimestampReader};

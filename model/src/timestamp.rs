@@ -1,11 +1,15 @@
 //! Moments: nanoseconds since the Unix epoch, and the ways in which senders write them.
 
+mod reader;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use self::reader::TimestampReader;
 
 /// A moment in UTC, in nanoseconds since the Unix epoch: 1677-09-21 to 2262-04-11.
 ///
@@ -185,6 +189,11 @@ fn take_byte(bytes: &[u8], byte: u8) -> Option<&[u8]> {
 
 fn calendar_nanos(bytes: &[u8]) -> Result<i64, TimestampError> {
     let (days, rest) = take_date(bytes).ok_or(TimestampError::Malformed)?;
+    nanos_from(days, rest)
+}
+
+/// The nanoseconds of a moment that is so many days after the epoch, and of which `rest` stands behind the date.
+fn nanos_from(days: i64, rest: &[u8]) -> Result<i64, TimestampError> {
     let mut seconds = days * SECONDS_PER_DAY;
     let mut nanos = 0;
     if let Some((separator, rest)) = rest.split_first() {

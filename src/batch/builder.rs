@@ -62,11 +62,6 @@ impl LogBatchBuilder {
         LogBatchBuilder::default()
     }
 
-    /// An empty builder for records whose messages have about so many bytes in all.
-    pub fn for_messages(bytes: usize) -> LogBatchBuilder {
-        LogBatchBuilder { messages: TextColumn::with_capacity(bytes), ..LogBatchBuilder::default() }
-    }
-
     /// How many records are committed.
     pub fn len(&self) -> usize {
         self.timestamps.len()

@@ -14,7 +14,7 @@ pub fn decode(text: &str, sent: &[u8], options: &Options) -> Result<Decoded, Dec
         sent,
         options,
         cursor: Cursor::new(text),
-        records: RecordDecoder::new(options, text.len()),
+        records: RecordDecoder::new(options),
         line_by_line: false,
         next_index: 0,
         refused: Vec::new(),

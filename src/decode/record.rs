@@ -1,6 +1,6 @@
 //! One record: its members to the builder, the fixed fields by the order of their names.
 
-use sluice_model::{Severity, Timestamp};
+use sluice_model::{Severity, Timestamp, TimestampReader};
 
 use super::cursor::{Cursor, Value};
 use super::fault::SyntaxError;
@@ -75,6 +75,7 @@ enum Name<'a> {
 pub struct RecordDecoder<'a> {
     options: &'a Options,
     builder: LogBatchBuilder,
+    times: TimestampReader,
     /// The members of the records before, by their place: those of one program are the same in most records.
     members: Vec<Member<'a>>,
     /// The best candidate for each field so far, by the place in [`Field::ALL`].
@@ -91,12 +92,12 @@ pub struct RecordDecoder<'a> {
 }
 
 impl<'a> RecordDecoder<'a> {
-    /// Starts a batch of the records of a text of so many bytes.
-    pub fn new(options: &'a Options, bytes: usize) -> RecordDecoder<'a> {
+    /// Starts a batch.
+    pub fn new(options: &'a Options) -> RecordDecoder<'a> {
         RecordDecoder {
             options,
-            // Most of most records is their message, and nothing grows that has room for the whole text.
-            builder: LogBatchBuilder::for_messages(bytes),
+            builder: LogBatchBuilder::new(),
+            times: TimestampReader::default(),
             members: Vec::new(),
             chosen: [None; Field::ALL.len()],
             empty: Vec::new(),
@@ -346,7 +347,10 @@ impl<'a> RecordDecoder<'a> {
             return Err(RecordError::Refused { field: None, detail });
         }
         let [timestamp, level, service, message] = self.chosen;
-        let timestamp = timestamp.map_or(Ok(self.options.arrival), Candidate::timestamp)?;
+        let timestamp = match timestamp {
+            Some(timestamp) => timestamp.timestamp(&mut self.times)?,
+            None => self.options.arrival,
+        };
         let [level_text, service_text, message_text] = &mut self.texts;
         let level = level.map(|level| (level.name, level.value.as_text(level_text)));
         let (severity, level) = match level {
@@ -400,8 +404,8 @@ impl Candidate<'_> {
         }
     }
 
-    fn timestamp(self) -> Result<Timestamp, RecordError> {
-        match self.value.timestamp() {
+    fn timestamp(self, reader: &mut TimestampReader) -> Result<Timestamp, RecordError> {
+        match self.value.timestamp(reader) {
             Some(parsed) => parsed.map_err(|error| refused(self.name, error.to_string())),
             None => Err(refused(self.name, format!("a time is a string or a number, not {}", self.value.kind_name()))),
         }

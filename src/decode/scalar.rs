@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sluice_model::{RecordId, Timestamp, TimestampError};
+use sluice_model::{RecordId, Timestamp, TimestampError, TimestampReader};
 
 use super::number;
 use super::text::{Text, compact};
@@ -83,9 +83,9 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value as a moment; `None` if no value of its kind can be one.
-    pub fn timestamp(self) -> Option<Result<Timestamp, TimestampError>> {
+    pub fn timestamp(self, reader: &mut TimestampReader) -> Option<Result<Timestamp, TimestampError>> {
         match self.kind {
-            Kind::Plain | Kind::Escaped => Some(self.as_text(&mut String::new()).parse()),
+            Kind::Plain | Kind::Escaped => Some(reader.read(self.as_text(&mut String::new()))),
             Kind::Number => Some(Timestamp::from_decimal(self.text)),
             _ => None,
         }

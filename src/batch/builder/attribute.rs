@@ -31,14 +31,15 @@ impl Kind {
     }
 }
 
-/// A value of an attribute; texts stand one after the other in the attribute's own buffer.
+/// A value of an attribute; texts stand one after the other in the attribute's own buffer, which is no longer than u32 can
+/// count: a batch comes from a body of at most 2 GiB, by the limits of the configuration.
 #[derive(Clone, Copy)]
 enum Cell {
-    Text { start: usize, end: usize },
+    Text { start: u32, end: u32 },
     Int(i64),
     Float(f64),
     Bool(bool),
-    Json { start: usize, end: usize },
+    Json { start: u32, end: u32 },
 }
 
 impl Cell {
@@ -68,11 +69,11 @@ impl AttributeBuilder {
     }
 
     pub(super) fn push(&mut self, row: u32, value: AttributeRef<'_>) {
-        let start = self.texts.len();
+        let start = self.texts.len() as u32;
         let cell = match value {
             AttributeRef::Text(text) | AttributeRef::Json(text) => {
                 self.texts.push_str(text);
-                let end = self.texts.len();
+                let end = self.texts.len() as u32;
                 if matches!(value, AttributeRef::Text(_)) {
                     Cell::Text { start, end }
                 } else {
@@ -90,7 +91,7 @@ impl AttributeBuilder {
     pub(super) fn pop(&mut self) {
         self.rows.pop();
         if let Some(Cell::Text { start, .. } | Cell::Json { start, .. }) = self.cells.pop() {
-            self.texts.truncate(start);
+            self.texts.truncate(start as usize);
         }
     }
 
@@ -110,9 +111,10 @@ impl AttributeBuilder {
     }
 
     fn value(&self, cell: Cell) -> AttributeRef<'_> {
+        let text = |start: u32, end: u32| self.texts.get(start as usize..end as usize).unwrap_or_default();
         match cell {
-            Cell::Text { start, end } => AttributeRef::Text(self.texts.get(start..end).unwrap_or_default()),
-            Cell::Json { start, end } => AttributeRef::Json(self.texts.get(start..end).unwrap_or_default()),
+            Cell::Text { start, end } => AttributeRef::Text(text(start, end)),
+            Cell::Json { start, end } => AttributeRef::Json(text(start, end)),
             Cell::Int(value) => AttributeRef::Int(value),
             Cell::Float(value) => AttributeRef::Float(value),
             Cell::Bool(value) => AttributeRef::Bool(value),
@@ -178,7 +180,6 @@ impl AttributeBuilder {
             // What has no value is as long as nothing.
             offsets.resize(*row as usize + 1, last);
             if let Cell::Text { end, .. } = cell {
-                // A batch comes from a body of at most 2 GiB, by the limits of the configuration.
                 last = i32::try_from(*end).unwrap_or(i32::MAX);
             }
             offsets.push(last);

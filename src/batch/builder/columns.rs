@@ -14,11 +14,6 @@ use crate::batch::json::{write_json_float, write_json_text};
 pub(super) struct TextColumn(StringBuilder);
 
 impl TextColumn {
-    /// With room for so many bytes, none of which is in use before a text comes.
-    pub(super) fn with_capacity(bytes: usize) -> TextColumn {
-        TextColumn(StringBuilder::with_capacity(0, bytes))
-    }
-
     pub(super) fn push(&mut self, text: &str) {
         // A batch comes from a body of at most 2 GiB, by the limits of the configuration: it is never too long.
         self.0.append_value(text);
