@@ -36,7 +36,8 @@ use sluice_model::{RecordId, RunId, Severity, Timestamp};
 
 pub use block::{Block, BlockId, BlockSet};
 pub use builder::{AttributeRef, BuildError, LogBatchBuilder};
-pub(crate) use gather::each_near;
+pub use gather::Gatherer;
+pub(crate) use gather::Near;
 #[cfg(test)]
 pub(crate) use json::json_rows;
 pub use json::{AttributeReader, RowWriter};
@@ -371,7 +372,7 @@ impl Records {
         Ok(Records { ids: Ids::of(logs.len(), ids)?, logs })
     }
 
-    /// The same records with the same columns in each part, as [`Records::gather`] needs them. Columns that stay as
+    /// The same records with the same columns in each part, as a [`Gatherer`] needs them. Columns that stay as
     /// they are are not copied.
     ///
     /// # Errors
@@ -380,21 +381,6 @@ impl Records {
         let logs: Vec<LogBatch> = parts.iter().map(|part| part.logs.clone()).collect();
         let unified = parts.iter().zip(concat::unify(&logs)?);
         Ok(unified.map(|(part, logs)| Records { logs, ..part.clone() }).collect())
-    }
-
-    /// The records at `places`, in that order, of the parts that [`Records::unify`] gave.
-    ///
-    /// # Panics
-    /// If one of them is not there.
-    ///
-    /// # Errors
-    /// As for [`LogBatch::concat`].
-    pub fn gather(parts: &[Records], places: &[Place]) -> Result<Records, BatchError> {
-        let first = parts.first().ok_or_else(|| BatchError::Layout("no batches".to_owned()))?;
-        let columns: Vec<&RecordBatch> = parts.iter().map(|part| &part.logs.columns).collect();
-        let logs = LogBatch { columns: gather::gather(first.logs.columns.schema_ref(), &columns, places)? };
-        let ids: Vec<&Ids> = parts.iter().map(|part| &part.ids).collect();
-        Ok(Records { ids: Ids::gather(&ids, places)?, logs })
     }
 
     /// The records at `rows`, in that order.

@@ -131,7 +131,7 @@ mod tests {
     use sluice_model::{Severity, Timestamp};
 
     use super::*;
-    use crate::batch::{LogBatchBuilder, Records};
+    use crate::batch::{Gatherer, LogBatchBuilder, Records};
 
     fn records(sequences: std::ops::Range<u64>) -> Records {
         let mut builder = LogBatchBuilder::new();
@@ -160,14 +160,14 @@ mod tests {
     #[test]
     fn records_from_several_parts_bring_their_ids() {
         let parts = [records(40..43), records(7..9)];
-        let gathered = Records::gather(&parts, &[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap();
+        let gathered = Gatherer::new(&parts).unwrap().gather(&[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap();
         assert_eq!(sequences(&gathered), [8, 40, 7, 42]);
         assert_eq!(gathered.logs.timestamps(), [8, 40, 7, 42]);
         assert_eq!(sequences(&Records::concat(&parts).unwrap()), [40, 41, 42, 7, 8]);
         assert_eq!(sequences(&parts[0].reversed().unwrap()), [42, 41, 40]);
         let kept = parts.each_ref().map(|part| Records::try_from_arrow(&part.to_arrow().unwrap()).unwrap());
         for parts in [kept.clone(), [parts[0].clone(), kept[1].clone()], [kept[0].clone(), parts[1].clone()]] {
-            assert_eq!(Records::gather(&parts, &[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap(), gathered);
+            assert_eq!(Gatherer::new(&parts).unwrap().gather(&[(1, 1), (0, 0), (1, 0), (0, 2)]).unwrap(), gathered);
         }
         assert_eq!(
             [gathered.sequences(), parts[1].sequences(), records(5..5).sequences()],

@@ -1,5 +1,6 @@
 //! Extents: what is known of some records without looking at them, so that a search can pass them by.
 
+use arrow_array::StringArray;
 use serde::{Deserialize, Serialize};
 use sluice_model::{Severity, Timestamp};
 
@@ -96,12 +97,7 @@ impl Bounds {
         let both = [self.times, min_max(logs.timestamps().iter().copied())];
         self.times = min_max(both.into_iter().flatten().flat_map(|(min, max)| [min, max]));
         self.severities |= logs.severities().iter().fold(0, |bits, number| bits | severity_bit(*number));
-        let services = logs.services().iter().flatten();
-        let found = services.fold(None, |bounds: Option<(&str, &str)>, service| match bounds {
-            None => Some((service, service)),
-            Some((min, max)) if service != min && service != max => Some((min.min(service), max.max(service))),
-            bounds => bounds,
-        });
+        let found = first_and_last(logs.services());
         match (&mut self.services, found) {
             (Some((first, last)), Some((min, max))) => {
                 if min < first.as_str() {
@@ -128,6 +124,33 @@ impl Bounds {
     }
 }
 
+/// The first and the last of some texts by name.
+fn first_and_last(texts: &StringArray) -> Option<(&str, &str)> {
+    let mut texts = texts.iter().flatten();
+    let first = texts.next()?;
+    let (mut min, mut max) = (first, first);
+    let (mut least, mut greatest) = (beginning(first), beginning(first));
+    for text in texts {
+        // Most are between the two by their first bytes.
+        let begins = beginning(text);
+        if begins <= least && text < min {
+            (min, least) = (text, begins);
+        }
+        if begins >= greatest && text > max {
+            (max, greatest) = (text, begins);
+        }
+    }
+    Some((min, max))
+}
+
+/// The first bytes of a text as a number; those of a text that sorts before another are no greater.
+fn beginning(text: &str) -> u64 {
+    match text.as_bytes().first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => text.bytes().zip([56, 48, 40, 32, 24, 16, 8]).fold(0, |all, (byte, at)| all | u64::from(byte) << at),
+    }
+}
+
 /// The least and the greatest of some values.
 pub(super) fn min_max(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
     values.fold(None, |bounds, value| match bounds {
@@ -151,4 +174,20 @@ pub(super) fn severity_bit(number: u8) -> u32 {
 fn prefix(text: &str) -> &str {
     let end = (0..=SERVICE_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_first_and_the_last_are_those_by_name(texts in proptest::collection::vec("(abcdefgh|a|\\x00|é|\\x7f){0,4}", 0..9)) {
+            let column = StringArray::from_iter_values(&texts);
+            let sorted = texts.iter().min().zip(texts.iter().max());
+            prop_assert_eq!(first_and_last(&column), sorted.map(|(min, max)| (min.as_str(), max.as_str())));
+        }
+    }
 }

@@ -22,7 +22,6 @@ struct Columns<'a> {
     timestamps: &'a [i64],
     severities: &'a [u8],
     services: &'a StringArray,
-    messages: &'a StringArray,
 }
 
 impl<'a> Columns<'a> {
@@ -31,7 +30,6 @@ impl<'a> Columns<'a> {
             timestamps: part.logs.timestamps(),
             severities: part.logs.severities(),
             services: part.logs.services(),
-            messages: part.logs.messages(),
         };
         parts.iter().map(columns).collect()
     }
@@ -64,45 +62,53 @@ pub(super) fn all(parts: &[Records]) -> impl Iterator<Item = Place> {
     (0..).zip(parts).flat_map(|(part, records)| (0..records.len() as u32).map(move |row| (part, row)))
 }
 
-/// Arranges sorted rows, which begin with those of a row group, run by run: by their severity, their template, then by the
-/// length of their messages. Of each row `templates` has its template, and is arranged with them.
-pub(super) fn arrange(parts: &[Records], sorted: &mut [Place], templates: &mut [u32]) {
-    arrange_by(FORMAT, parts, sorted, templates);
+/// How sorted rows, which begin with those of a row group, are arranged: run by run, by their severity, their template, then
+/// by the length of their messages. Each row is named by its place in `sorted`.
+pub(super) fn arrange(
+    parts: &[Records],
+    sorted: &[Place],
+    templates: &[u32],
+    lengths: impl Iterator<Item = usize>,
+) -> Vec<u32> {
+    arrange_by(FORMAT, parts, sorted, templates, lengths)
 }
 
-/// Arranges them as it is done in segments of `format`.
-fn arrange_by(format: u32, parts: &[Records], sorted: &mut [Place], templates: &mut [u32]) {
+/// How it is done in segments of `format`.
+fn arrange_by(
+    format: u32,
+    parts: &[Records],
+    sorted: &[Place],
+    templates: &[u32],
+    lengths: impl Iterator<Item = usize>,
+) -> Vec<u32> {
     let columns = Columns::of(parts);
     let service = |place: &Place| columns.get(place.0 as usize).map(|part| part.services.value(place.1 as usize));
-    let key = |(part, row): Place, template: u32| {
-        let (Some(part), row) = (columns.get(part as usize), row as usize) else { return 0 };
-        let severity = part.severities.get(row).copied().filter(|_| format >= SEVERITIES_SINCE).unwrap_or_default();
-        u128::from(severity) << 64 | u128::from(template) << 32 | part.messages.value_length(row) as u128
-    };
-    for (mut run, mut templates) in sorted.chunks_mut(RUN_ROWS).zip(templates.chunks_mut(RUN_ROWS)) {
+    let severity = |place: &Place| columns.get(place.0 as usize)?.severities.get(place.1 as usize).copied();
+    // A row group's rows are counted by u32; with their number behind them all keys are different.
+    let rows = sorted.iter().zip(templates).zip(lengths).zip(0_u32..);
+    let mut keys: Vec<u128> = rows
+        .map(|(((place, template), length), row)| {
+            let severity = severity(place).filter(|_| format >= SEVERITIES_SINCE).unwrap_or_default();
+            let length = length as u32;
+            u128::from(severity) << 96 | u128::from(*template) << 64 | u128::from(length) << 32 | u128::from(row)
+        })
+        .collect();
+    for (mut run, mut keys) in sorted.chunks(RUN_ROWS).zip(keys.chunks_mut(RUN_ROWS)) {
         while let Some(first) = run.first().map(service) {
             // They stand by service, so that the end of one's is found by halves.
             let one = run.last().map(service) == Some(first);
             let rows = if one { run.len() } else { run.partition_point(|place| service(place) == first).max(1) };
-            let ((own, others), (own_templates, other_templates)) =
-                (run.split_at_mut(rows), templates.split_at_mut(rows.min(templates.len())));
-            sort_by_key(own, own_templates, key);
-            (run, templates) = (others, other_templates);
+            let (own, others) = keys.split_at_mut(rows.min(keys.len()));
+            own.sort_unstable();
+            (run, keys) = (run.get(rows..).unwrap_or_default(), others);
         }
     }
+    keys.into_iter().map(|key| key as u32).collect()
 }
 
-/// Sorts places, and their templates with them, by a key below 2^96. Those of one key keep their order.
-fn sort_by_key(places: &mut [Place], templates: &mut [u32], key: impl Fn(Place, u32) -> u128) {
-    let stood: Vec<(Place, u32)> = places.iter().copied().zip(templates.iter().copied()).collect();
-    // With their number behind it all keys are different.
-    let keys = stood.iter().zip(0_u32..).map(|((place, template), n)| key(*place, *template) << 32 | u128::from(n));
-    let mut keys: Vec<u128> = keys.collect();
-    keys.sort_unstable();
-    let moved = keys.iter().filter_map(|key| stood.get(*key as u32 as usize));
-    for ((place, template), moved) in places.iter_mut().zip(templates).zip(moved) {
-        (*place, *template) = *moved;
-    }
+/// Those at these places of all.
+pub(super) fn at<T: Copy>(all: &[T], places: &[u32]) -> Vec<T> {
+    places.iter().filter_map(|place| all.get(*place as usize).copied()).collect()
 }
 
 fn id(parts: &[Records], place: Place) -> Option<RecordId> {
@@ -130,12 +136,11 @@ impl OrderCheck {
         if self.format >= ARRANGED_SINCE {
             let stood = places.clone();
             places = places.chunks(RUN_ROWS).flat_map(|run| sort(parts, run.iter().copied())).collect();
-            let mut arranged = places.clone();
             let template =
                 |(_, row): &Place| templates.get(*row as usize).copied().filter(|_| self.format >= TEMPLATES_SINCE);
-            let mut templates: Vec<u32> = places.iter().map(|place| template(place).unwrap_or_default()).collect();
-            arrange_by(self.format, parts, &mut arranged, &mut templates);
-            right = arranged == stood;
+            let templates: Vec<u32> = places.iter().map(|place| template(place).unwrap_or_default()).collect();
+            let lengths = places.iter().map(|(_, row)| group.logs.messages().value_length(*row as usize) as usize);
+            right = at(&places, &arrange_by(self.format, parts, &places, &templates, lengths)) == stood;
         }
         places.into_iter().fold(right, |right, (_, row)| self.follows(group, row as usize) && right)
     }
@@ -166,12 +171,22 @@ mod tests {
     use sluice_model::Severity;
 
     use super::*;
+    use crate::batch::Gatherer;
     use crate::store::embedded::testing::{Row, block, row};
 
     fn parts() -> Vec<Records> {
         let first = [row(9, "b", "long message"), row(3, "a", "middle"), row(1, "b", "short")];
         let second = [row(2, "a", "longest message"), row(3, "a", "a"), row(2, "b", "short")];
         vec![block(10, &first).records(), block(0, &second).records()]
+    }
+
+    fn gathered(parts: &[Records], places: &[Place]) -> Records {
+        Gatherer::new(parts).unwrap().gather(places).unwrap()
+    }
+
+    fn arranged_by(format: u32, parts: &[Records], sorted: &[Place], templates: &[u32]) -> Vec<u32> {
+        let length = |(part, row): &Place| parts[*part as usize].logs.messages().value_length(*row as usize) as usize;
+        arrange_by(format, parts, sorted, templates, sorted.iter().map(length))
     }
 
     #[test]
@@ -183,10 +198,10 @@ mod tests {
             (TEMPLATES_SINCE, [0, 2, 1, 2, 3, 1], [(1, 0), (0, 1), (1, 1), (0, 0), (0, 2), (1, 2)]),
             (ARRANGED_SINCE, [0; 6], [(1, 1), (0, 1), (1, 0), (0, 2), (1, 2), (0, 0)]),
         ] {
-            let (mut places, mut templates) = (sorted.clone(), templates);
-            arrange(&parts, &mut places, &mut templates);
-            assert_eq!(places, expected);
-            let group = Records::gather(&parts, &places).unwrap();
+            let arranged = arranged_by(FORMAT, &parts, &sorted, &templates);
+            assert_eq!(at(&sorted, &arranged), expected);
+            let group = gathered(&parts, &at(&sorted, &arranged));
+            let templates = at(&templates, &arranged);
             assert!(OrderCheck::new(format).passes(&group, &templates));
             assert!(!OrderCheck::new(ARRANGED_SINCE - 1).passes(&group, &templates));
         }
@@ -200,10 +215,10 @@ mod tests {
         for (format, expected, other) in
             [(SEVERITIES_SINCE, [2, 0, 1, 3], TEMPLATES_SINCE), (TEMPLATES_SINCE, [1, 2, 0, 3], SEVERITIES_SINCE)]
         {
-            let mut places = sort(&parts, all(&parts));
-            arrange_by(format, &parts, &mut places, &mut [0; 4]);
+            let sorted = sort(&parts, all(&parts));
+            let places = at(&sorted, &arranged_by(format, &parts, &sorted, &[0; 4]));
             assert_eq!(places, expected.map(|row| (0, row)));
-            let group = Records::gather(&parts, &places).unwrap();
+            let group = gathered(&parts, &places);
             assert!(OrderCheck::new(format).passes(&group, &[0; 4]));
             assert!(!OrderCheck::new(other).passes(&group, &[0; 4]));
         }
@@ -213,11 +228,10 @@ mod tests {
     fn a_row_out_of_place_is_noticed() {
         let parts = Records::unify(&parts()).unwrap();
         let sorted = sort(&parts, all(&parts));
-        let mut arranged = sorted.clone();
-        arrange(&parts, &mut arranged, &mut [0; 6]);
+        let arranged = at(&sorted, &arranged_by(FORMAT, &parts, &sorted, &[0; 6]));
         for (format, right) in [(ARRANGED_SINCE - 1, sorted), (ARRANGED_SINCE, arranged)] {
             let passes = |places: &[Place]| {
-                let group = Records::gather(&parts, places).unwrap();
+                let group = gathered(&parts, places);
                 // Also when the groups are as small as can be.
                 let mut check = OrderCheck::new(format);
                 let whole = OrderCheck::new(format).passes(&group, &[]);

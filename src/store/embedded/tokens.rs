@@ -49,6 +49,7 @@ fn no_numbers() -> Vec<u64> {
 
 impl TokenFilterBuilder {
     /// Adds a token of ASCII digits alone.
+    #[inline]
     pub(super) fn add_number(&mut self, digits: &[u8]) {
         if digits.len() <= NUMBER_DIGITS_MAX {
             // With a one in front every text of digits is another number.
@@ -65,6 +66,7 @@ impl TokenFilterBuilder {
     }
 
     /// Adds a folded token.
+    #[inline]
     pub(super) fn add(&mut self, token: &[u8]) {
         let hash = xxh3_64(token);
         if let Some(recent) = self.recent.get_mut(hash as usize % RECENT) {

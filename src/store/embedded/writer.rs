@@ -24,7 +24,7 @@ use super::seal::Sealing;
 use super::segment::{self, Age, FOOTER_KEY, FORMAT, Footer, Region, RowGroup, SegmentInfo};
 use super::templates::{Found, TemplateBuilder};
 use super::timestamps;
-use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Place, Records};
+use crate::batch::{ATTRIBUTE_PREFIX, BatchError, BlockSet, Gatherer, Near, Place, Records};
 use crate::files::{FileWriter, Files};
 
 /// How many rows, and about how many bytes of memory, a row group has at most.
@@ -94,30 +94,32 @@ pub(super) fn write(folders: &Folders, draft: Draft<'_>) -> Result<SegmentInfo, 
 }
 
 fn write_file(files: &dyn Files, path: &Path, name: String, draft: Draft<'_>) -> Result<SegmentInfo, WriteError> {
-    let Draft { parts, mut rows, age, blocks, replaces, salvage, .. } = draft;
+    let Draft { parts, rows, age, blocks, replaces, salvage, .. } = draft;
     let unit = timestamps::unit_of(parts);
-    let empty = timestamps::to_unit(&Records::gather(parts, &[])?.to_arrow()?, TIMESTAMP, unit)?;
+    let gatherer = Gatherer::new(parts)?;
+    let empty = timestamps::to_unit(&gatherer.gather(&[])?.to_arrow()?, TIMESTAMP, unit)?;
     let file = Sealing::new(FileWriter::new(files.create(path)?));
     let mut writer = ArrowWriter::try_new(file, empty.schema(), Some(properties(parts)?))?;
     let size: usize = parts.iter().map(Records::size_bytes).sum();
     let row_bytes = size / parts.iter().map(Records::len).sum::<usize>().max(1);
     let group_rows = (GROUP_BYTES / row_bytes.max(1)).clamp(1, GROUP_ROWS);
     let messages: Vec<&StringArray> = parts.iter().map(|part| part.logs.messages()).collect();
-    let mut builder = TemplateBuilder::default();
+    let (mut near, mut builder) = (Near::default(), TemplateBuilder::default());
     let mut groups = Vec::new();
-    for rows in rows.chunks_mut(group_rows) {
-        let Found { templates, mut of_rows, filter } = builder.find(texts(&messages, rows));
-        order::arrange(parts, rows, &mut of_rows);
+    for rows in rows.chunks(group_rows) {
+        near.fill(texts(&messages, rows));
+        let Found { templates, of_rows, filter } = builder.find(near.iter());
+        let arranged = order::arrange(parts, rows, &of_rows, near.lengths());
         let mut description = Description::default();
         // Few enough at a time to stay in the processor's cache while they are gathered and encoded.
-        for rows in rows.chunks(RUN_ROWS) {
-            let run = Records::gather(parts, rows)?;
+        for run in arranged.chunks(RUN_ROWS) {
+            let run = gatherer.gather_near(&order::at(rows, run), &near, run)?;
             writer.write(&timestamps::to_unit(&run.to_arrow()?, TIMESTAMP, unit)?)?;
             description.add(&run);
         }
         writer.flush()?;
         let description = description.finish().ok_or(WriteError::Empty)?;
-        groups.push((description, filter, templates.with_runs(&of_rows).encode()?));
+        groups.push((description, filter, templates.with_runs(&order::at(&of_rows, &arranged)).encode()?));
     }
     let row_groups = groups
         .into_iter()

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::words::{BREAK, Letters, Other, PART_LETTERS_MIN, SPACE, Splitter, UNKNOWN};
 use super::{Follows, Templates};
-use crate::batch::each_near;
 use crate::store::embedded::hash::Seeded;
 use crate::store::embedded::tokens::TokenFilterBuilder;
 
@@ -52,7 +51,7 @@ impl TemplateBuilder {
         self.rows.clear();
         self.kinds.clear();
         self.known.clear();
-        each_near(messages, |message| self.add(message));
+        messages.for_each(|message| self.add(message));
         let mut texts = vec![[].as_slice(); self.known.len()];
         for (text, kind) in &self.kinds {
             if let Some(place) = texts.get_mut(*kind as usize) {

@@ -18,6 +18,7 @@ pub(super) struct Classes {
 
 impl Classes {
     /// Reads a message; gives whether it is ASCII without escapes, as otherwise its tokens are not so easily found.
+    #[inline]
     pub(super) fn read(&mut self, message: &[u8]) -> bool {
         let Classes { folded, blocks } = self;
         blocks.clear();
