@@ -65,6 +65,14 @@ pub trait Files: Debug + Send + Sync {
     /// Those of the operating system.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a file to read it once: large reads of whole pages into whole pages may pass the page cache by.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path, Access::Read)
+    }
+
     /// What stands in a folder, in no order.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! How a record travels through these modules is told in `ARCHITECTURE.md`. Here they stand from the ground up: each may
 //! use only those above it.
 
+pub mod buffers;
 pub mod config;
 pub mod files;
 pub mod priority;

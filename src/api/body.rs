@@ -7,6 +7,7 @@ use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH}
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
 
+use crate::buffers::Recycled;
 use crate::config::LimitSettings;
 use crate::decode::content_encoding::{ContentEncoding, InflateError, Inflater, UnsupportedEncoding};
 use crate::error::{Problem, ProblemKind};
@@ -44,7 +45,7 @@ pub(super) async fn read<'a>(
     limits: &LimitSettings,
     limit: BodyLimit,
     read_bytes: &mut usize,
-) -> Result<(Vec<u8>, Permit<'a>), Problem> {
+) -> Result<(Recycled, Permit<'a>), Problem> {
     let encoding = ContentEncoding::parse(&header(request))?;
     let length = content_length(request);
     if encoding.is_identity() && length.is_some_and(|length| length > limit.bytes) {
@@ -54,7 +55,7 @@ pub(super) async fn read<'a>(
     let first = length.unwrap_or(UNKNOWN_LENGTH_BYTES).min(limit.bytes);
     let mut permit = ingest.admit(first).await?;
     let mut inflater = Inflater::new(&encoding, limit.bytes).map_err(|error| refusal(&error, limit))?;
-    let mut body = Vec::with_capacity(first);
+    let mut body = Recycled::with_capacity(first);
     let mut patience = Patience::new(limits.client_timeout);
     while let Some(chunk) = patience.wait(payload.next()).await.ok_or_else(|| stalled(limits))? {
         let chunk = chunk.map_err(|error| broken(&error))?;

@@ -11,6 +11,7 @@ use arrow_select::interleave::interleave;
 
 use super::ids::Ids;
 use super::{BatchError, LogBatch, MESSAGE, Place, Records};
+use crate::buffers::Recycled;
 
 /// How many texts are brought near together.
 const AT_ONCE: usize = 32;
@@ -112,7 +113,8 @@ impl Near {
         if text.capacity() < bytes {
             // The two are never there at a time.
             *text = String::new();
-            text.reserve_exact(bytes);
+            // No bytes are a text.
+            *text = String::from_utf8(Recycled::with_capacity(bytes).into_vec()).unwrap_or_default();
         }
         each_near(texts.into_iter(), |next| {
             text.push_str(next);
@@ -143,6 +145,12 @@ impl Near {
     /// How long each is.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
         self.spans().map(|(start, end)| end - start)
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        drop(Recycled::from(std::mem::take(&mut self.text).into_bytes()));
     }
 }
 

@@ -1,9 +1,10 @@
-//! Files whose large writes pass the page cache by (`O_DIRECT`).
+//! Files whose large writes and reads pass the page cache by (`O_DIRECT`).
 //!
-//! What is written once and seldom read gains nothing from the cache, and pays for it twice: the copy into fresh pages
-//! costs more than all else of a write, and a sync has to look for them. Such a write needs memory, place and length in
-//! whole pages, so the bytes are put together in a small buffer that stays in the processor's cache. Small writes, all
-//! reads, and file systems that cannot do it go the usual way; Linux keeps both ways of one file consistent.
+//! What is written once and read once at most gains nothing from the cache, and pays for it twice: the copy into fresh
+//! pages costs more than all else of a write, and a sync has to look for them. Memory, place and length have to be whole
+//! pages. What is written is put together in a small buffer that stays in the processor's cache; a reader brings memory
+//! that suits, or goes the usual way. So do small writes and reads, and file systems that cannot do it; Linux keeps both
+//! ways of one file consistent.
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-use super::File;
+use super::{Access, File};
 
 /// What every disk is content with.
 const PAGE: usize = 4096;
@@ -24,8 +25,8 @@ const BYTES_MIN: usize = 128 << 10;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// The file at `path`, which is open as `cached`, in both ways; in that one alone, if it cannot be opened in the other.
-pub(super) fn beside(cached: Arc<dyn File>, path: &Path) -> Arc<dyn File> {
-    match open(path) {
+pub(super) fn beside(cached: Arc<dyn File>, path: &Path, access: Access) -> Arc<dyn File> {
+    match open(path, access) {
         Some(direct) => {
             Arc::new(DirectFile { cached, direct, refused: AtomicBool::new(false), buffer: Mutex::default() })
         }
@@ -38,12 +39,27 @@ pub(super) fn beside(cached: Arc<dyn File>, path: &Path) -> Arc<dyn File> {
 struct DirectFile {
     cached: Arc<dyn File>,
     direct: std::fs::File,
-    /// Whether the file system has refused a direct write.
+    /// Whether the file system has refused to go that way.
     refused: AtomicBool,
     buffer: Mutex<Vec<u8>>,
 }
 
 impl DirectFile {
+    /// Whether so many bytes at `offset` go past the cache.
+    fn passes(&self, bytes: usize, offset: u64) -> bool {
+        let whole = bytes.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE as u64);
+        bytes >= BYTES_MIN && whole && !self.refused.load(Ordering::Relaxed)
+    }
+
+    /// What came of a step past the cache; nothing, if the file system refuses to go that way.
+    fn unless_refused<T>(&self, outcome: io::Result<T>) -> Option<io::Result<T>> {
+        let refused = outcome.as_ref().err().and_then(io::Error::raw_os_error) == Some(Errno::INVAL.raw_os_error());
+        if refused {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        Some(outcome).filter(|_| !refused)
+    }
+
     /// Writes whole pages, by the buffer.
     fn write_direct(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,19 +109,23 @@ impl File for DirectFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if buffer.as_ptr().align_offset(PAGE) == 0 && self.passes(buffer.len(), offset) {
+            match self.unless_refused(self.direct.read_at(buffer, offset)) {
+                Some(Ok(read)) if read == buffer.len() => return Ok(read),
+                Some(Err(error)) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                // The usual way tells whether this was the end.
+                _ => {}
+            }
+        }
         self.cached.read_at(buffer, offset)
     }
 
     fn write_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-        let whole = bytes.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE as u64);
-        if bytes >= BYTES_MIN && whole && !self.refused.load(Ordering::Relaxed) {
-            match self.write_direct(slices, offset) {
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                    self.refused.store(true, Ordering::Relaxed);
-                }
-                other => return other,
-            }
+        if self.passes(bytes, offset)
+            && let Some(outcome) = self.unless_refused(self.write_direct(slices, offset))
+        {
+            return outcome;
         }
         self.cached.write_at(slices, offset)
     }
@@ -124,13 +144,13 @@ impl File for DirectFile {
 }
 
 #[cfg(target_os = "linux")]
-fn open(path: &Path) -> Option<std::fs::File> {
+fn open(path: &Path, access: Access) -> Option<std::fs::File> {
     let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-    OpenOptions::new().write(true).custom_flags(direct).open(path).ok()
+    OpenOptions::new().read(true).write(access == Access::Write).custom_flags(direct).open(path).ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open(_: &Path) -> Option<std::fs::File> {
+fn open(_: &Path, _: Access) -> Option<std::fs::File> {
     None
 }
 
@@ -169,5 +189,18 @@ mod tests {
         }
         file.sync().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), expected);
+        // To memory that suits and to other; whole pages or not, and beyond the end.
+        let file = Disk.open_direct(&path).unwrap();
+        let mut memory = vec![0; expected.len() + 3 * PAGE];
+        let start = memory.as_ptr().align_offset(PAGE);
+        for (offset, bytes) in [(0, expected.len()), (page, large), (5, large), (page, PAGE), (page, expected.len())] {
+            for shift in [0, 1] {
+                memory.fill(0);
+                let room = &mut memory[start + shift..][..bytes];
+                let read = file.read_at(room, offset).unwrap();
+                let left = &expected[offset as usize..];
+                assert_eq!((read, room[..read] == left[..read]), (bytes.min(left.len()), true), "{offset} {bytes}");
+            }
+        }
     }
 }

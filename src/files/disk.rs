@@ -33,12 +33,16 @@ impl Files for Disk {
     }
 
     fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(direct::beside(self.create(path)?, path))
+        Ok(direct::beside(self.create(path)?, path, Access::Write))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
         Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(direct::beside(self.open(path, Access::Read)?, path, Access::Read))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {

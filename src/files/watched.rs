@@ -167,6 +167,11 @@ impl Files for Watched {
         Ok(self.watch(path, file))
     }
 
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = self.note(path, Operation::Open, self.files.open_direct(path))?;
+        Ok(self.watch(path, file))
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
         self.note(folder, Operation::Look, self.files.list(folder))
     }

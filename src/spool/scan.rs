@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_buffer::Buffer;
+use bytes::Bytes;
 
 use super::delivery::Place;
 use super::key_file::KeyRecord;
 use super::segment::{self, BLOCK_HEADER, BlockHeader, HeaderError, PAGE, SegmentHeader, ZEROS, to_page};
 use crate::batch::{BatchError, LogBatch};
+use crate::buffers::Recycled;
 use crate::files::{Access, File, Files};
 
 /// How much of a body is read at a time.
@@ -202,18 +204,43 @@ pub(super) enum ReadError {
 
 /// Reads a block's records back.
 pub(super) fn read_block(files: &dyn Files, path: &Path, place: Place) -> Result<(LogBatch, BlockHeader), ReadError> {
-    let file = files.open(path, Access::Read)?;
-    let mut page = ZEROS;
-    let filled = file.read_at(&mut page, place.offset)?;
-    let header = BlockHeader::decode(page.get(..filled).unwrap_or_default())
+    let mut block = Pages::new(place.length as usize);
+    let filled = files.open_direct(path)?.read_at(block.room(), place.offset)?;
+    let block = block.filled(filled);
+    let header = BlockHeader::decode(block.get(..filled.min(PAGE as usize)).unwrap_or_default())
         .filter(|header| header.segment == place.segment && header.offset == place.offset)
         .filter(|header| to_page(header.length()) == place.length)
         .ok_or(ReadError::Damaged)?;
-    let mut body = MutableBuffer::from_len_zeroed(header.body_bytes() as usize);
-    let filled = file.read_at(body.as_slice_mut(), place.offset + BLOCK_HEADER)?;
-    if filled < body.len() || crc32c::crc32c(&body) != header.body_checksum {
+    let body = BLOCK_HEADER as usize..(BLOCK_HEADER + header.body_bytes()) as usize;
+    if block.get(body.clone()).map(crc32c::crc32c) != Some(header.body_checksum) {
         return Err(ReadError::Damaged);
     }
-    let payload = Buffer::from(body).slice(header.key_bytes() as usize);
+    let keys = header.key_bytes() as usize;
+    let payload = Buffer::from(block).slice_with_length(body.start + keys, body.len() - keys);
     Ok((segment::decode_payload(payload, header.id.rows)?, header))
+}
+
+/// Memory that begins where a page does.
+struct Pages {
+    memory: Recycled,
+    start: usize,
+    length: usize,
+}
+
+impl Pages {
+    fn new(length: usize) -> Pages {
+        let memory = Recycled::with_length(length + PAGE as usize);
+        let start = memory.as_ptr().align_offset(PAGE as usize);
+        Pages { memory, start, length }
+    }
+
+    /// Those pages.
+    fn room(&mut self) -> &mut [u8] {
+        self.memory.get_mut(self.start..self.start + self.length).unwrap_or_default()
+    }
+
+    /// As far as they are filled.
+    fn filled(self, bytes: usize) -> Bytes {
+        Bytes::from_owner(self.memory).slice(self.start..self.start + bytes)
+    }
 }

@@ -36,6 +36,7 @@ use super::rate::RateMeter;
 use super::store_worker::{StoreWorker, WriteOutcome};
 use super::thread::OwnThread;
 use crate::batch::{Block, BlockId, BlockSet};
+use crate::buffers;
 use crate::spool::Spool;
 use crate::store::Store;
 
@@ -126,7 +127,7 @@ fn fetch(spool: &Spool, orders: &Receiver<()>, events: &Sender<Event>, stopping:
                 Some(block) => break block,
                 // A closed spool does not wait; the end comes soon.
                 None if asked.elapsed() < FETCH_WAIT / 2 => thread::sleep(CLOSED_WAIT),
-                None => {}
+                None => buffers::give_back(),
             }
         };
         let id = block.id;

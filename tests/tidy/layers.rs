@@ -8,6 +8,7 @@ use super::code::{Token, tokens};
 /// Every module of the server with its layer. A module may import what lies below it, and its peers in the same layer as
 /// long as they do not import it in turn. Whoever adds a module says here where it belongs.
 const LAYERS: &[(&str, u8)] = &[
+    ("buffers", 0),
     ("config", 0),
     ("files", 0),
     ("priority", 0),
