@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const BYTES_MIN: usize = 256 << 10;
 /// What all that wait take at most.
 const WAITING_BYTES_MAX: usize = 64 << 20;
+/// The share of what was asked for by which a buffer may be larger, as a divisor.
+const SLACK: usize = 4;
 /// Room is a multiple of this, so that one buffer suits many.
 const STEP: usize = 64 << 10;
 
@@ -96,8 +98,8 @@ impl Shelf {
             return Vec::with_capacity(bytes);
         }
         let mut waiting = self.waiting();
-        // One that is much too large would keep another from being used.
-        let suits = |buffer: &Vec<u8>| (bytes..2 * bytes).contains(&buffer.capacity());
+        // One that is larger takes memory that nobody has asked leave for.
+        let suits = |buffer: &Vec<u8>| (bytes..=bytes + bytes / SLACK).contains(&buffer.capacity());
         let found = waiting.iter().rposition(suits).map(|place| waiting.swap_remove(place));
         drop(waiting);
         found.unwrap_or_else(|| Vec::with_capacity(bytes.next_multiple_of(STEP)))
@@ -139,7 +141,7 @@ mod tests {
         assert!(buffer.is_empty() && buffer.capacity() >= 3 * MIB - 5);
         let place = buffer.as_ptr();
         shelf.put(buffer);
-        for (other, suits) in [(4 * MIB, false), (MIB, false), (BYTES_MIN - 1, false), (2 * MIB, true)] {
+        for (other, suits) in [(4 * MIB, false), (2 * MIB, false), (BYTES_MIN - 1, false), (5 * MIB / 2, true)] {
             let found = shelf.take(other);
             assert_eq!(found.as_ptr() == place, suits, "{other}");
         }
